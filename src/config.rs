@@ -1,0 +1,225 @@
+//! The configuration as it is meant: typed, complete, valid by construction.
+//!
+//! What a person typed is read by [`file`], which reports every mistake at
+//! once; nothing below this module checks a setting again. Defaults stand here
+//! and nowhere else.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::ids::{AppId, Domain};
+
+pub mod file;
+pub mod reference;
+
+/// Everything that the gateway is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The domain under which every app gets its hosts.
+    pub domain: Domain,
+    /// Worker threads; 0 means one per core that this process may use.
+    pub workers: usize,
+    /// Peers whose `X-Forwarded-*` fields are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where calls arrive; at least one.
+    pub listeners: Vec<Listener>,
+    /// The operator's own listener.
+    pub admin: Admin,
+    /// How long anything may take.
+    pub timeouts: Timeouts,
+    /// How much anything may use.
+    pub limits: Limits,
+    /// The access log.
+    pub access_log: AccessLog,
+    /// The apps of this file, in its order.
+    pub apps: Vec<App>,
+}
+
+/// One address at which calls arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// The address to bind; port 0 lets the system choose.
+    pub address: SocketAddr,
+}
+
+/// The operator's listener: probes, metrics, apps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// The address to bind. Loopback unless asked otherwise: it shows every app.
+    pub address: SocketAddr,
+}
+
+/// How long anything may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From the first byte of a request head to its last.
+    pub header: Duration,
+    /// To connect to an endpoint, each try.
+    pub connect: Duration,
+    /// From the whole request sent to the response head received.
+    pub response: Duration,
+    /// Between two pieces of a body, in either direction.
+    pub idle_body: Duration,
+    /// An idle connection of a caller.
+    pub keepalive: Duration,
+    /// An idle connection to an endpoint; an app's own `Keep-Alive: timeout` shortens it.
+    pub upstream_keepalive: Duration,
+    /// A request's wait for a ready endpoint or for its turn at the app.
+    pub ready: Duration,
+    /// From the first signal to closing the listeners, so that load balancers notice.
+    pub drain_delay: Duration,
+    /// From closing the listeners to ending what still runs.
+    pub drain: Duration,
+}
+
+/// How much anything may use. 0 means no limit where a field says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of callers, all workers together.
+    pub connections: usize,
+    /// Bytes of a request head.
+    pub header_bytes: usize,
+    /// Fields of a request head.
+    pub headers: usize,
+    /// Bytes of a request-target.
+    pub request_target_bytes: usize,
+    /// Bytes of a request body; 0: no limit.
+    pub request_body: u64,
+    /// Bytes of a response head.
+    pub response_header_bytes: usize,
+    /// Requests that an app works on at once; 0: no limit.
+    pub app_concurrency: usize,
+    /// Requests that wait for one app.
+    pub app_queue: usize,
+    /// Idle connections that one worker keeps to one endpoint.
+    pub upstream_idle: usize,
+}
+
+/// The access log.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AccessLog {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// The share of successful requests that is logged, 0 to 1; errors always are.
+    pub sample: f64,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+    /// No access log.
+    Off,
+}
+
+/// One app and where it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct App {
+    /// `organization/name`.
+    pub id: AppId,
+    /// How the platform builds the app.
+    pub deployment_mode: DeploymentMode,
+    /// Where the app says that it is ready; begins with `/`.
+    pub health_path: String,
+    /// The app's main route: documentation, it routes nothing.
+    pub invoke_path: String,
+    /// 1 to 32 ports, none twice.
+    pub ports: Vec<AppPort>,
+    /// Active probes; without them every endpoint counts as ready.
+    pub health_check: bool,
+}
+
+impl App {
+    /// The most ports that an app may declare.
+    pub const MAX_PORTS: usize = 32;
+    /// Where readiness is asked unless the app says otherwise.
+    pub const HEALTH_PATH: &str = "/healthz";
+    /// The main route unless the app says otherwise.
+    pub const INVOKE_PATH: &str = "/";
+}
+
+/// How the platform builds an app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeploymentMode {
+    /// The app's own container image.
+    Image,
+    /// A container that the platform compiled: the container's settings are the platform's.
+    Compile,
+}
+
+/// One port of an app and the addresses that serve it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppPort {
+    /// The container's port: it chooses the host.
+    pub port: u16,
+    /// Where the app listens; may be empty while nothing runs.
+    pub endpoints: Vec<SocketAddr>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            header: Duration::from_secs(10),
+            connect: Duration::from_secs(2),
+            response: Duration::from_secs(300),
+            idle_body: Duration::from_secs(60),
+            keepalive: Duration::from_secs(75),
+            upstream_keepalive: Duration::from_secs(60),
+            ready: Duration::from_secs(30),
+            drain_delay: Duration::from_secs(5),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 65_536,
+            header_bytes: 32 << 10,
+            headers: 100,
+            request_target_bytes: 16 << 10,
+            request_body: 0,
+            response_header_bytes: 64 << 10,
+            app_concurrency: 0,
+            app_queue: 1024,
+            upstream_idle: 256,
+        }
+    }
+}
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self { format: LogFormat::Auto, sample: 1.0 }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090) }
+    }
+}
+
+impl Config {
+    /// The defaults, for the apps of `domain`.
+    pub fn new(domain: Domain) -> Self {
+        Self {
+            domain,
+            workers: 0,
+            trusted_proxies: Vec::new(),
+            listeners: vec![Listener { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080) }],
+            admin: Admin::default(),
+            timeouts: Timeouts::default(),
+            limits: Limits::default(),
+            access_log: AccessLog::default(),
+            apps: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! ignite-gateway.
+pub mod config;
+pub mod ids;
