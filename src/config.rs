@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::ids::{AppId, Domain};
+use crate::ids::{AppId, Domain, HostName};
 
 pub mod file;
 pub mod reference;
+pub mod reload;
 
 /// Everything that the gateway is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -143,6 +144,8 @@ impl App {
     pub const HEALTH_PATH: &str = "/healthz";
     /// The main route unless the app says otherwise.
     pub const INVOKE_PATH: &str = "/";
+    /// Endpoints are probed unless the app says otherwise.
+    pub const HEALTH_CHECK: bool = true;
 }
 
 /// How the platform builds an app.
@@ -214,12 +217,27 @@ impl Config {
             domain,
             workers: 0,
             trusted_proxies: Vec::new(),
-            listeners: vec![Listener { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080) }],
+            listeners: vec![Listener {
+                address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080),
+            }],
             admin: Admin::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             access_log: AccessLog::default(),
             apps: Vec::new(),
         }
+    }
+
+    /// Every host of the configuration with its app and port, in the file's order.
+    ///
+    /// A configuration that came through [`file`] computes each of them, and none twice.
+    pub fn hosts(&self) -> Vec<(HostName, &App, &AppPort)> {
+        let ports = self.apps.iter().flat_map(|app| app.ports.iter().map(move |port| (app, port)));
+        ports
+            .filter_map(|(app, port)| {
+                let host = HostName::of_port(&app.id, port.port, &self.domain).ok()?;
+                Some((host, app, port))
+            })
+            .collect()
     }
 }

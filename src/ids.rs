@@ -32,7 +32,9 @@ pub enum NameError {
     #[error("`{0}` is not an app: write `organization/name`")]
     App(String),
     /// The text is no domain name.
-    #[error("`{0}` is not a domain name: use labels of a-z, 0-9 and `-` joined by dots, at most 253 characters")]
+    #[error(
+        "`{0}` is not a domain name: use labels of a-z, 0-9 and `-` joined by dots, at most 253 characters"
+    )]
     Domain(String),
     /// The first label of a computed host does not fit DNS.
     #[error(
@@ -46,7 +48,9 @@ pub enum NameError {
         length: usize,
     },
     /// The whole computed host does not fit DNS.
-    #[error("the host `{0}` is longer than the {MAX_HOST} characters that DNS allows: shorten a name or the domain")]
+    #[error(
+        "the host `{0}` is longer than the {MAX_HOST} characters that DNS allows: shorten a name or the domain"
+    )]
     LongHost(String),
 }
 
@@ -154,6 +158,13 @@ impl Domain {
     /// The domain's text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Default for Domain {
+    /// The platform's own domain.
+    fn default() -> Self {
+        Self("ignite.dodil.cloud".into())
     }
 }
 

@@ -1,3 +1,21 @@
 //! ignite-gateway.
+pub mod admin;
+pub mod app;
+pub mod body;
+pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod dev;
+pub mod discovery;
+pub mod error;
+pub mod fields;
+pub mod gateway;
+pub mod http1;
 pub mod ids;
+mod io;
+pub mod listener;
+pub mod message;
+pub mod shutdown;
+pub mod telemetry;
+pub mod upstream;
+pub mod worker;

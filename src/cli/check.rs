@@ -1,0 +1,90 @@
+//! `check`: every mistake of a configuration file, or the hosts it would serve.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::Failure;
+use crate::config::file;
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// How to print the host table
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Output {
+    /// Columns
+    Text,
+    /// One JSON document
+    Json,
+}
+
+struct Row {
+    host: String,
+    app: String,
+    port: u16,
+    endpoints: Vec<String>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let loaded = file::load(&arguments.config, file::environment()).map_err(Failure::usage)?;
+    let rows: Vec<Row> = loaded.config.hosts()
+        .into_iter()
+        .map(|(host, app, port)| Row {
+            host: host.to_string(),
+            app: app.id.to_string(),
+            port: port.port,
+            endpoints: port.endpoints.iter().map(ToString::to_string).collect(),
+        })
+        .collect();
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    let text = match arguments.output {
+        Output::Text => table(&rows, &warnings),
+        Output::Json => document(&rows, &warnings),
+    };
+    std::io::stdout().write_all(text.as_bytes()).map_err(Failure::running)
+}
+
+fn table(rows: &[Row], warnings: &[String]) -> String {
+    let width = |cell: fn(&Row) -> usize, title: &str| {
+        rows.iter().map(cell).max().unwrap_or(0).max(title.len())
+    };
+    let host = width(|row| row.host.len(), "HOST");
+    let app = width(|row| row.app.len(), "APP");
+    let mut text = String::new();
+    for warning in warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    if rows.is_empty() {
+        text.push_str("The configuration is valid and has no apps.\n");
+        return text;
+    }
+    text.push_str(&format!("{:host$}  {:app$}  {:>5}  ENDPOINTS\n", "HOST", "APP", "PORT"));
+    for row in rows {
+        let endpoints = row.endpoints.join(", ");
+        text.push_str(&format!(
+            "{:host$}  {:app$}  {:>5}  {endpoints}\n",
+            row.host, row.app, row.port
+        ));
+    }
+    text
+}
+
+fn document(rows: &[Row], warnings: &[String]) -> String {
+    let hosts: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            json!({ "host": row.host, "app": row.app, "port": row.port, "endpoints": row.endpoints })
+        })
+        .collect();
+    format!("{:#}\n", json!({ "hosts": hosts, "warnings": warnings }))
+}

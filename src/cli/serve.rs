@@ -1,0 +1,42 @@
+//! `serve`: the data plane, from a configuration file, reloaded when it changes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::sync::mpsc;
+
+use super::{Failure, signals};
+use crate::app::{self, Command};
+use crate::config::{file, reload};
+use crate::telemetry::log;
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The configuration file; `config/gateway.toml` shows every setting
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let loaded = file::load(&arguments.config, file::environment()).map_err(Failure::usage)?;
+    let _logging = log::start(loaded.config.access_log.format);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    super::runtime()?.block_on(async {
+        let bound = app::bind(loaded.config).map_err(Failure::running)?;
+        for address in bound.addresses() {
+            tracing::info!(%address, "listening");
+        }
+        tracing::info!(address = %bound.admin_address(), "admin listening");
+        let (commands, receiver) = mpsc::channel::<Command>(8);
+        signals::forward(commands.clone(), arguments.config.clone()).map_err(Failure::running)?;
+        let _watch = reload::watch(arguments.config.clone(), commands)
+            .inspect_err(|error| {
+                tracing::warn!(%error, "the file is not watched; SIGHUP still reloads it");
+            })
+            .ok();
+        bound.run(receiver).await.map_err(Failure::running)
+    })
+}

@@ -1,0 +1,110 @@
+//! Holds the table of settings to the configuration that it describes.
+//!
+//! `config/gateway.toml` is rewritten by `WRITE_CONFIG=1 cargo test --lib config_gateway_toml`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+use super::*;
+use crate::config::file::{Loaded, parse};
+use crate::config::{App, AppPort, Config, DeploymentMode};
+use crate::ids::Domain;
+
+fn read(text: &str) -> Loaded {
+    parse(text, "gateway.toml", []).unwrap_or_else(|errors| panic!("{errors}\n{text}"))
+}
+
+fn hello() -> App {
+    App {
+        id: "acme/hello".parse().unwrap(),
+        deployment_mode: DeploymentMode::Image,
+        health_path: App::HEALTH_PATH.to_owned(),
+        invoke_path: App::INVOKE_PATH.to_owned(),
+        ports: vec![AppPort { port: 80, endpoints: vec!["127.0.0.1:3000".parse().unwrap()] }],
+        health_check: App::HEALTH_CHECK,
+    }
+}
+
+#[test]
+fn the_annotated_defaults_are_the_real_ones() {
+    let loaded = read(&annotated_default());
+    let expected = Config { apps: vec![hello()], ..Config::new(Domain::default()) };
+    assert_eq!(loaded, Loaded { config: expected, warnings: Vec::new() });
+}
+
+#[test]
+fn every_setting_of_the_annotated_default_is_spelled_out_once() {
+    let text = annotated_default();
+    for setting in SETTINGS.iter().filter(|setting| !setting.section.starts_with("app")) {
+        let line = format!("{} = {}", setting.key, setting.default);
+        assert!(text.lines().any(|found| found == line), "{line}");
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+}
+
+#[test]
+fn the_default_of_every_setting_of_an_app_is_the_real_one() {
+    let mut app = "[[app]]\norganization = \"acme\"\nname = \"hello\"\n".to_owned();
+    let mut port = "port = 80, endpoints = [\"127.0.0.1:3000\"]".to_owned();
+    for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
+        match setting.section {
+            "app" => app.extend([setting.key, " = ", setting.default, "\n"]),
+            "app.ports" => port.extend([", ", setting.key, " = ", setting.default]),
+            _ => {}
+        }
+    }
+    let spelled_out = format!("{app}ports = [{{ {port} }}]\n");
+    assert!(spelled_out.contains("health_check") && spelled_out.contains("protocol"));
+    assert_eq!(read(&spelled_out).config.apps, [hello()]);
+}
+
+#[test]
+fn the_second_example_app_is_good_once_its_comment_signs_are_gone() {
+    let text = annotated_default();
+    let (_, example) = text.split_once("# [[app]]\n").expect("a commented-out app");
+    let example = example.replace("\n# ", "\n").replacen("# ", "", 1);
+    let loaded = read(&format!("[[app]]\n{example}"));
+    let app = &loaded.config.apps[0];
+    assert_eq!(app.id.to_string(), "acme-corp/my-data-processor");
+    assert_eq!(app.ports.iter().map(|port| port.port).collect::<Vec<_>>(), [80, 8080]);
+    let hosts: Vec<_> = loaded.config.hosts().iter().map(|(host, ..)| host.to_string()).collect();
+    for host in hosts {
+        assert!(text.contains(&host), "{host}");
+    }
+    for setting in SETTINGS.iter().filter(|setting| setting.section.starts_with("app")) {
+        assert!(example.contains(setting.key), "{}", setting.key);
+    }
+}
+
+#[test]
+fn the_markdown_table_has_a_row_for_every_setting() {
+    let table = markdown_table();
+    assert_eq!(table.lines().count(), SETTINGS.len() + 2);
+    assert!(table.lines().all(|row| row.matches('|').count() == 5), "{table}");
+    assert!(
+        table.contains("| `timeouts.header` | `\"10s\"` | `IGNITE_GATEWAY__TIMEOUTS__HEADER` |")
+    );
+    assert!(
+        table.contains("| `listener.address` | `\"0.0.0.0:8080\"` | `IGNITE_GATEWAY__LISTENERS` |")
+    );
+    assert!(table.contains("| `app.name` |  |  |"));
+}
+
+#[test]
+fn no_name_is_longer_than_the_longest() {
+    for setting in SETTINGS {
+        let name = setting.variable().unwrap_or_default();
+        assert!(setting.key.len().max(name.len()) <= LONGEST_NAME, "{name}");
+    }
+}
+
+#[test]
+fn config_gateway_toml_is_the_annotated_default() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gateway.toml");
+    if std::env::var_os("WRITE_CONFIG").is_some() {
+        std::fs::write(path, annotated_default()).unwrap();
+    }
+    let written = std::fs::read_to_string(path).expect("config/gateway.toml");
+    assert!(
+        written == annotated_default(),
+        "config/gateway.toml is stale: run WRITE_CONFIG=1 cargo test --lib config_gateway_toml"
+    );
+}

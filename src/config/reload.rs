@@ -1,0 +1,93 @@
+//! A configuration file that changes while it is in force.
+//!
+//! The folder is watched, not the file: editors and Kubernetes put a new file
+//! in the old one's place. A file that is not good is reported and left alone.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use super::file;
+use super::Config;
+
+/// How long a file must have been quiet: a save is several events.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// What a look at a changed file came to.
+#[derive(Debug)]
+pub enum Change {
+    /// A good configuration.
+    Good(Box<Config>),
+    /// A bad one, and all that is wrong with it.
+    Bad(String),
+}
+
+/// Why a file cannot be watched.
+#[derive(Debug, Error)]
+#[error("cannot watch {}", path.display())]
+pub struct WatchError {
+    path: PathBuf,
+    source: notify::Error,
+}
+
+/// Reads the file and logs what is wrong with it. Blocks for a moment.
+pub fn read(path: &Path) -> Change {
+    match file::load(path, file::environment()) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                tracing::warn!("{warning}");
+            }
+            Change::Good(Box::new(loaded.config))
+        }
+        Err(errors) => {
+            tracing::error!("the configuration was not reloaded; the running one stays:\n{errors}");
+            Change::Bad(errors.to_string())
+        }
+    }
+}
+
+/// Watches until the result is dropped; each change of the file's content is sent.
+pub fn watch<T: From<Change> + Send + 'static>(
+    path: PathBuf,
+    changes: mpsc::Sender<T>,
+) -> Result<RecommendedWatcher, WatchError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new(".")).to_owned();
+    let (events, receiver) = mpsc::channel(1);
+    let fail = |source| WatchError { path: folder.clone(), source };
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let read_only = event.is_ok_and(|event| event.kind.is_access());
+        if !read_only {
+            // One event waiting is as good as many.
+            let _ = events.try_send(());
+        }
+    })
+    .map_err(fail)?;
+    watcher.watch(&folder, RecursiveMode::NonRecursive).map_err(fail)?;
+    tokio::spawn(follow(path, receiver, changes));
+    Ok(watcher)
+}
+
+async fn follow<T: From<Change>>(
+    path: PathBuf,
+    mut events: mpsc::Receiver<()>,
+    changes: mpsc::Sender<T>,
+) {
+    let mut content = std::fs::read(&path).ok();
+    while events.recv().await.is_some() {
+        tokio::time::sleep(QUIET).await;
+        let new = tokio::fs::read(&path).await.ok();
+        if new == content {
+            continue;
+        }
+        content = new;
+        let path = path.clone();
+        let Ok(change) = tokio::task::spawn_blocking(move || read(&path)).await else { continue };
+        if changes.send(T::from(change)).await.is_err() {
+            return;
+        }
+    }
+}

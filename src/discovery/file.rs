@@ -1,0 +1,137 @@
+//! Apps from the configuration file: their routes, and the probes of their
+//! endpoints.
+//!
+//! A change is applied app by app; what stays the same is not touched, and an
+//! endpoint that stays keeps its readiness, its counters and its connections.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use tokio::task::AbortHandle;
+
+use crate::config::{App, Config};
+use crate::gateway::Shared;
+use crate::gateway::routes::{AppSpec, PortSpec};
+use crate::ids::HostName;
+use crate::upstream::app::{Endpoint, Route};
+use crate::upstream::health::{self, Timings};
+
+/// Keeps the route table and the probes as the configuration says.
+pub struct FileDiscovery {
+    shared: Arc<Shared>,
+    timings: Timings,
+    probes: HashMap<u64, Probe>,
+}
+
+struct Probe {
+    path: String,
+    task: AbortHandle,
+}
+
+impl FileDiscovery {
+    /// Probes by the contract's timings; endpoints of a file are there already, so at once.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self::with_timings(shared, Timings::CONTRACT.without_initial_delay())
+    }
+
+    /// Probes by other timings.
+    pub fn with_timings(shared: Arc<Shared>, timings: Timings) -> Self {
+        Self { shared, timings, probes: HashMap::new() }
+    }
+
+    /// Makes `config` the truth. Its hosts are known not to collide.
+    pub fn apply(&mut self, config: &Config) {
+        let hosts: HashSet<_> = config
+            .apps
+            .iter()
+            .flat_map(|app| app.ports.iter().map(move |port| (app, port)))
+            .filter_map(|(app, port)| {
+                let host = HostName::of_port(&app.id, port.port, &config.domain).ok()?;
+                Some((host, app.id.clone()))
+            })
+            .collect();
+        // What goes, goes first: its hosts may be another app's now.
+        self.shared
+            .routes
+            .retain(|route| hosts.contains(&(route.host.clone(), route.app.clone())));
+        for app in &config.apps {
+            let spec = spec(app, config.limits.app_concurrency);
+            for error in self.shared.routes.register(&spec, &config.domain) {
+                tracing::error!(%error, "a port is not served");
+            }
+        }
+        self.probe(config);
+    }
+
+    /// Starts the probes that are missing and ends those of nothing.
+    fn probe(&mut self, config: &Config) {
+        let mut wanted = HashSet::new();
+        let apps: HashMap<_, _> = config.apps.iter().map(|app| (&app.id, app)).collect();
+        for route in self.shared.routes.routes() {
+            let Some(app) = apps.get(&route.app).filter(|app| app.health_check) else {
+                route.endpoints.iter().for_each(|endpoint| endpoint.set_ready(true));
+                route.shared.changed.notify_waiters();
+                continue;
+            };
+            for endpoint in &route.endpoints {
+                wanted.insert(endpoint.id());
+                let known = self.probes.get(&endpoint.id());
+                if known.is_none_or(|probe| probe.path != app.health_path) {
+                    let probe = self.start(&route, endpoint, &app.health_path);
+                    if let Some(old) = self.probes.insert(endpoint.id(), probe) {
+                        old.task.abort();
+                    }
+                }
+            }
+        }
+        self.probes.retain(|id, probe| {
+            let wanted = wanted.contains(id);
+            if !wanted {
+                probe.task.abort();
+            }
+            wanted
+        });
+    }
+
+    fn start(&self, route: &Route, endpoint: &Arc<Endpoint>, path: &str) -> Probe {
+        let (endpoint, shared) = (endpoint.clone(), route.shared.clone());
+        let (app, path) = (route.app.clone(), path.to_owned());
+        let (timings, watched) = (self.timings, path.clone());
+        let task = tokio::spawn(async move {
+            let address = endpoint.address();
+            health::watch(address, &watched, timings, |report| {
+                let was_ready = endpoint.is_ready();
+                endpoint.set_ready(report.ready);
+                if report.ready && !was_ready {
+                    tracing::info!(%app, %address, "endpoint is ready");
+                    shared.changed.notify_waiters();
+                } else if let (false, true, Err(error)) = (report.ready, was_ready, &report.outcome)
+                {
+                    tracing::warn!(%app, %address, path = watched, %error, "endpoint is not ready");
+                }
+            })
+            .await;
+        });
+        Probe { path, task: task.abort_handle() }
+    }
+}
+
+impl Drop for FileDiscovery {
+    fn drop(&mut self) {
+        for probe in self.probes.values() {
+            probe.task.abort();
+        }
+    }
+}
+
+fn spec(app: &App, concurrency: usize) -> AppSpec {
+    let ports = app.ports.iter();
+    AppSpec {
+        id: app.id.clone(),
+        ports: ports
+            .map(|port| PortSpec { port: port.port, endpoints: port.endpoints.clone() })
+            .collect(),
+        concurrency,
+        ready: !app.health_check,
+    }
+}

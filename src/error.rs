@@ -1,0 +1,326 @@
+//! What can go wrong with one request: what happened, whose side it was on,
+//! what the caller is told and what the operator sees.
+//!
+//! Every answer that the gateway makes itself begins as an [`Error`]. Each of
+//! its properties is an exhaustive match, so a new failure does not compile
+//! until all of them are decided. No variant holds an address: what the caller
+//! sees is made from here.
+
+use std::io;
+
+use http::StatusCode;
+use thiserror::Error;
+
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The caller sent what cannot be served, or left.
+    Caller,
+    /// The gateway, or the platform behind it, cannot serve now.
+    Gateway,
+    /// The app failed to answer as HTTP asks.
+    App,
+}
+
+/// Why a message's bytes are not HTTP/1.1 as RFC 9112 defines it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Malformed {
+    /// RFC 9112 section 2.2 lets a recipient accept it; request smuggling lives on it.
+    #[error("a line ends with a bare LF")]
+    BareLineFeed,
+    /// Method, target or version are not three words.
+    #[error("the first line is malformed")]
+    StartLine,
+    /// Neither HTTP/1.0 nor HTTP/1.1.
+    #[error("the HTTP version is not 1.0 or 1.1")]
+    Version,
+    /// A name or value has a forbidden byte, or a line is folded.
+    #[error("a header field is malformed")]
+    Field,
+    /// The target has a byte or a form that RFC 9112 section 3.2 forbids.
+    #[error("the request-target is malformed")]
+    Target,
+    /// Not a plain decimal number, given twice, or beside `Transfer-Encoding`.
+    #[error("Content-Length is malformed, repeated, or contradicts Transfer-Encoding")]
+    ContentLength,
+    /// `Transfer-Encoding` in HTTP/1.0.
+    #[error("Transfer-Encoding is not allowed in HTTP/1.0")]
+    TransferEncoding,
+    /// A chunk's size line or end is not as RFC 9112 section 7.1 asks.
+    #[error("the chunked body is malformed")]
+    Chunk,
+    /// The trailer section is malformed or too large.
+    #[error("the trailer section is malformed or too large")]
+    Trailer,
+    /// `Connection` names a field that must stay.
+    #[error("Connection names a field that is not its own to remove")]
+    Connection,
+    /// The message ended before its length or its last chunk.
+    #[error("the message ended early")]
+    Incomplete,
+}
+
+/// How one request failed.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The request is not HTTP as the RFCs define it.
+    #[error("malformed request: {0}")]
+    Malformed(Malformed),
+    /// No host, several, or two that disagree.
+    #[error("the host is missing, malformed or contradictory")]
+    Host,
+    /// A transfer coding other than `chunked`.
+    #[error("the transfer coding is not supported")]
+    TransferCoding,
+    /// The request-target is over its limit.
+    #[error("the request-target is longer than {limit} bytes")]
+    TargetTooLong {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The header section is over its limit.
+    #[error("the header section is larger than {bytes} bytes or {fields} fields")]
+    HeadTooLarge {
+        /// The limit in bytes.
+        bytes: usize,
+        /// The limit in fields.
+        fields: usize,
+    },
+    /// The request body is over its limit.
+    #[error("the request body is larger than {limit} bytes")]
+    BodyTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// TRACE is refused: it echoes credentials.
+    #[error("the method is not allowed")]
+    MethodNotAllowed,
+    /// CONNECT: this is no forward proxy.
+    #[error("the method is not implemented")]
+    MethodNotImplemented,
+    /// No app has this host.
+    #[error("no app has this host")]
+    UnknownHost,
+    /// The caller did not finish the request head or body in time.
+    #[error("the request did not arrive in time")]
+    CallerTimeout,
+    /// The caller closed or broke the connection.
+    #[error("the caller left")]
+    CallerGone,
+    /// The app works on as many requests as it may, and as many wait.
+    #[error("the app is at its limit and its queue is full")]
+    QueueFull,
+    /// The request's turn at the app did not come in time.
+    #[error("the app is at its limit")]
+    ConcurrencyTimeout,
+    /// No endpoint of the app became ready in time.
+    #[error("no endpoint of the app is ready")]
+    NoReadyEndpoint,
+    /// Every endpoint tried refused the connection.
+    #[error("the app refused the connection")]
+    ConnectRefused(#[source] io::Error),
+    /// No endpoint tried accepted the connection in time.
+    #[error("the app did not accept the connection in time")]
+    ConnectTimeout,
+    /// The app closed the connection before its response head.
+    #[error("the app closed the connection before it answered")]
+    AppClosed(#[source] Option<io::Error>),
+    /// The app's response is not HTTP as the RFCs define it.
+    #[error("the app's response is malformed: {0}")]
+    AppMalformed(Malformed),
+    /// The app's response head is over its limit.
+    #[error("the app's response head is larger than {limit} bytes")]
+    AppHeadTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The app switched protocols without being asked.
+    #[error("the app switched protocols unasked")]
+    AppUpgraded,
+    /// The app did not begin to answer in time.
+    #[error("the app did not answer in time")]
+    ResponseTimeout,
+    /// The app's response body stalled.
+    #[error("the app's response stalled")]
+    AppBodyTimeout,
+    /// The gateway is draining.
+    #[error("the gateway is shutting down")]
+    Draining,
+    /// A defect of the gateway.
+    #[error("the gateway failed")]
+    Internal,
+}
+
+impl Error {
+    /// Whose fault it is.
+    pub fn side(&self) -> Side {
+        match self {
+            Self::Malformed(_)
+            | Self::Host
+            | Self::TransferCoding
+            | Self::TargetTooLong { .. }
+            | Self::HeadTooLarge { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::MethodNotAllowed
+            | Self::MethodNotImplemented
+            | Self::UnknownHost
+            | Self::CallerTimeout
+            | Self::CallerGone => Side::Caller,
+            Self::QueueFull
+            | Self::ConcurrencyTimeout
+            | Self::NoReadyEndpoint
+            | Self::Draining
+            | Self::Internal => Side::Gateway,
+            Self::ConnectRefused(_)
+            | Self::ConnectTimeout
+            | Self::AppClosed(_)
+            | Self::AppMalformed(_)
+            | Self::AppHeadTooLarge { .. }
+            | Self::AppUpgraded
+            | Self::ResponseTimeout
+            | Self::AppBodyTimeout => Side::App,
+        }
+    }
+
+    /// The status of the gateway's answer.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed(_) | Self::Host | Self::CallerGone => StatusCode::BAD_REQUEST,
+            Self::TransferCoding | Self::MethodNotImplemented => StatusCode::NOT_IMPLEMENTED,
+            Self::TargetTooLong { .. } => StatusCode::URI_TOO_LONG,
+            Self::HeadTooLarge { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UnknownHost => StatusCode::NOT_FOUND,
+            Self::CallerTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::QueueFull
+            | Self::ConcurrencyTimeout
+            | Self::NoReadyEndpoint
+            | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::ConnectRefused(_)
+            | Self::AppClosed(_)
+            | Self::AppMalformed(_)
+            | Self::AppHeadTooLarge { .. }
+            | Self::AppUpgraded => StatusCode::BAD_GATEWAY,
+            Self::ConnectTimeout | Self::ResponseTimeout | Self::AppBodyTimeout => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The error type of the `Proxy-Status` field, RFC 9209 section 2.3.
+    pub fn proxy_status(&self) -> &'static str {
+        match self {
+            Self::Malformed(_)
+            | Self::Host
+            | Self::TransferCoding
+            | Self::TargetTooLong { .. }
+            | Self::HeadTooLarge { .. }
+            | Self::CallerGone
+            | Self::CallerTimeout => "http_request_error",
+            Self::BodyTooLarge { .. } | Self::MethodNotAllowed | Self::MethodNotImplemented => {
+                "http_request_denied"
+            }
+            Self::UnknownHost => "destination_not_found",
+            Self::QueueFull | Self::ConcurrencyTimeout => "connection_limit_reached",
+            Self::NoReadyEndpoint | Self::Draining => "destination_unavailable",
+            Self::ConnectRefused(_) => "connection_refused",
+            Self::ConnectTimeout => "connection_timeout",
+            Self::AppClosed(_) => "connection_terminated",
+            Self::AppMalformed(_) => "http_protocol_error",
+            Self::AppHeadTooLarge { .. } => "http_response_header_section_size",
+            Self::AppUpgraded => "http_upgrade_failed",
+            Self::ResponseTimeout | Self::AppBodyTimeout => "http_response_timeout",
+            Self::Internal => "proxy_internal_error",
+        }
+    }
+
+    /// One word for logs and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed_request",
+            Self::Host => "bad_host",
+            Self::TransferCoding => "transfer_coding",
+            Self::TargetTooLong { .. } => "target_too_long",
+            Self::HeadTooLarge { .. } => "head_too_large",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::MethodNotImplemented => "method_not_implemented",
+            Self::UnknownHost => "unknown_host",
+            Self::CallerTimeout => "caller_timeout",
+            Self::CallerGone => "caller_gone",
+            Self::QueueFull => "queue_full",
+            Self::ConcurrencyTimeout => "concurrency_timeout",
+            Self::NoReadyEndpoint => "no_ready_endpoint",
+            Self::ConnectRefused(_) => "connect_refused",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::AppClosed(_) => "app_closed",
+            Self::AppMalformed(_) => "app_malformed",
+            Self::AppHeadTooLarge { .. } => "app_head_too_large",
+            Self::AppUpgraded => "app_upgraded",
+            Self::ResponseTimeout => "response_timeout",
+            Self::AppBodyTimeout => "app_body_timeout",
+            Self::Draining => "draining",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// What the caller may read; it never tells an address or a version.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::UnknownHost => {
+                "No app answers at this host. Check the name: <app>-<organization>[-<port>].<domain>."
+                    .to_owned()
+            }
+            Self::Internal => "The gateway failed. Quote the execution id.".to_owned(),
+            other => {
+                let mut text = other.to_string();
+                if let Some(first) = text.get_mut(..1) {
+                    first.make_ascii_uppercase();
+                }
+                text.push('.');
+                text
+            }
+        }
+    }
+
+    /// Seconds after which a new try makes sense.
+    pub fn retry_after(&self) -> Option<u32> {
+        match self.status() {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Some(1),
+            _ => None,
+        }
+    }
+
+    /// Whether the caller's connection is of no more use: the place where its
+    /// next request begins is not known, or it must not be asked again.
+    pub fn closes_connection(&self) -> bool {
+        match self {
+            Self::Malformed(_)
+            | Self::Host
+            | Self::TransferCoding
+            | Self::TargetTooLong { .. }
+            | Self::HeadTooLarge { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::MethodNotImplemented
+            | Self::CallerTimeout
+            | Self::CallerGone
+            | Self::Draining
+            | Self::Internal => true,
+            Self::MethodNotAllowed
+            | Self::UnknownHost
+            | Self::QueueFull
+            | Self::ConcurrencyTimeout
+            | Self::NoReadyEndpoint
+            | Self::ConnectRefused(_)
+            | Self::ConnectTimeout
+            | Self::AppClosed(_)
+            | Self::AppMalformed(_)
+            | Self::AppHeadTooLarge { .. }
+            | Self::AppUpgraded
+            | Self::ResponseTimeout
+            | Self::AppBodyTimeout => false,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The field names that the gateway acts on, recognised once per line.
+//!
+//! Names that an app's CGI, WSGI or PHP backend would fold into one of the
+//! gateway's own count as that name: there `X_Ignite_Function_Id` and
+//! `x-ignite-function-id` are one variable, so both are reserved here.
+
+/// What the gateway knows of a field name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing: the field passes as it came.
+    Other,
+    /// `Host`, RFC 9110 section 7.2.
+    Host,
+    /// `Content-Length`, RFC 9110 section 8.6.
+    ContentLength,
+    /// `Transfer-Encoding`, RFC 9112 section 6.1.
+    TransferEncoding,
+    /// `Connection`, RFC 9110 section 7.6.1.
+    Connection,
+    /// `Keep-Alive`, RFC 2068 section 19.7.1.
+    KeepAlive,
+    /// `Proxy-Connection`, `Proxy-Authenticate`, `Proxy-Authorization`: for this hop only.
+    HopByHop,
+    /// `TE`, RFC 9110 section 10.1.4.
+    Te,
+    /// `Upgrade`, RFC 9110 section 7.8, and `HTTP2-Settings`, which goes with it.
+    Upgrade,
+    /// `Trailer`, RFC 9110 section 6.6.2.
+    Trailer,
+    /// `Expect`, RFC 9110 section 10.1.1.
+    Expect,
+    /// `Via`, RFC 9110 section 7.6.3.
+    Via,
+    /// `Date`, RFC 9110 section 6.6.1.
+    Date,
+    /// `Cookie`, `Authorization`: for the app alone, in a header section alone.
+    Credentials,
+    /// `X-Forwarded-For`.
+    ForwardedFor,
+    /// Any other field by which apps learn whom and what a caller asked: believed only from
+    /// trusted peers.
+    ForwardedOther,
+    /// `X-Forwarded-Proto`.
+    ForwardedProto,
+    /// `X-Forwarded-Host`.
+    ForwardedHost,
+    /// Any name that a backend could take for `x-ignite-…`.
+    Reserved,
+}
+
+/// The prefix of the names that only the gateway may set.
+const RESERVED: &[u8] = b"x-ignite-";
+/// The prefix of the names that only trusted peers may set.
+const FORWARDED: &[u8] = b"x-forwarded-";
+
+impl Known {
+    /// Recognises a field name, any case.
+    pub fn of(name: &[u8]) -> Self {
+        if matches!(name.first(), Some(b'x' | b'X')) {
+            return Self::of_extension(name);
+        }
+        let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
+        match name.len() {
+            2 if is("te") => Self::Te,
+            3 if is("via") => Self::Via,
+            4 if is("host") => Self::Host,
+            4 if is("date") => Self::Date,
+            6 if is("expect") => Self::Expect,
+            6 if is("cookie") => Self::Credentials,
+            7 if is("upgrade") => Self::Upgrade,
+            7 if is("trailer") => Self::Trailer,
+            9 if is("forwarded") => Self::ForwardedOther,
+            10 if is("connection") => Self::Connection,
+            10 if is("keep-alive") => Self::KeepAlive,
+            10 if is("set-cookie") => Self::Credentials,
+            13 if is("authorization") => Self::Credentials,
+            14 if is("content-length") => Self::ContentLength,
+            14 if is("http2-settings") => Self::Upgrade,
+            14 if is("true-client-ip") => Self::ForwardedOther,
+            16 if is("proxy-connection") => Self::HopByHop,
+            16 if is("cf-connecting-ip") => Self::ForwardedOther,
+            17 if is("transfer-encoding") => Self::TransferEncoding,
+            18 if is("proxy-authenticate") => Self::HopByHop,
+            19 if is("proxy-authorization") => Self::HopByHop,
+            _ => Self::Other,
+        }
+    }
+
+    fn of_extension(name: &[u8]) -> Self {
+        if fold_equals_prefix(name, RESERVED) {
+            return Self::Reserved;
+        }
+        let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
+        if is("x-forwarded-for") {
+            Self::ForwardedFor
+        } else if is("x-forwarded-proto") {
+            Self::ForwardedProto
+        } else if is("x-forwarded-host") {
+            Self::ForwardedHost
+        } else if fold_equals_prefix(name, FORWARDED)
+            || is("x-real-ip")
+            || is("x-client-ip")
+            || is("x-original-url")
+            || is("x-original-host")
+            || is("x-rewrite-url")
+        {
+            Self::ForwardedOther
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// Whether `name` begins with `prefix` once lower-cased and with every byte
+/// other than a letter or digit read as `-`.
+pub fn fold_equals_prefix(name: &[u8], prefix: &[u8]) -> bool {
+    name.len() >= prefix.len() && name.iter().zip(prefix).all(|(byte, want)| fold(*byte) == *want)
+}
+
+fn fold(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_separator_and_case_of_the_reserved_prefix_is_reserved() {
+        for name in [
+            "x-ignite-execution-id",
+            "X-Ignite-Execution-Id",
+            "X_IGNITE_EXECUTION_ID",
+            "x.ignite.execution",
+            "x-ignite_foo",
+            "x!ignite~",
+            "x-ignite-",
+        ] {
+            assert_eq!(Known::of(name.as_bytes()), Known::Reserved, "{name}");
+        }
+        for name in ["x-ignite", "xignite-foo", "x-ignited-foo", "my-x-ignite-foo", "x"] {
+            assert_eq!(Known::of(name.as_bytes()), Known::Other, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_known_in_any_case() {
+        assert_eq!(Known::of(b"CONTENT-length"), Known::ContentLength);
+        assert_eq!(Known::of(b"Transfer-ENCODING"), Known::TransferEncoding);
+        assert_eq!(Known::of(b"X-FORWARDED-for"), Known::ForwardedFor);
+        assert_eq!(Known::of(b"X_Forwarded_For"), Known::ForwardedOther);
+        assert_eq!(Known::of(b""), Known::Other);
+    }
+}

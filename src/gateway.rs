@@ -1,0 +1,172 @@
+//! The way of one request through the gateway, from its head to its answer.
+//!
+//! [`Gateway::handle`] opens the record and cannot fail; [`Gateway::proxy`] is
+//! the ladder: each step is one line, and a step that refuses ends the climb
+//! with an [`Error`] that becomes the answer.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+
+use crate::config::{AccessLog, Config, Limits, Timeouts};
+use crate::error::Error;
+use crate::ids::ExecutionIds;
+use crate::message::{Request, Response};
+use crate::upstream::Upstream;
+
+pub mod admit;
+pub mod headers;
+pub mod host;
+pub mod record;
+pub mod reply;
+pub mod routes;
+
+use headers::forwarded::Peer;
+use record::Record;
+use routes::RouteTable;
+
+/// The settings that a reload may change, read once per request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// How long anything may take.
+    pub timeouts: Timeouts,
+    /// How much anything may use.
+    pub limits: Limits,
+    /// Peers whose forwarding fields are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The access log.
+    pub access_log: AccessLog,
+}
+
+impl Settings {
+    /// The settings of a configuration.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            timeouts: config.timeouts,
+            limits: config.limits,
+            trusted_proxies: config.trusted_proxies.clone(),
+            access_log: config.access_log,
+        }
+    }
+}
+
+/// What all workers share: read by every request, written by a reload.
+#[derive(Debug)]
+pub struct Shared {
+    /// Hosts and their routes.
+    pub routes: RouteTable,
+    /// The settings in force.
+    pub settings: ArcSwap<Settings>,
+    /// Counts of requests for hosts that no app has.
+    pub unknown: crate::telemetry::metrics::RouteMetrics,
+}
+
+impl Shared {
+    /// No routes yet, and the settings of `config`.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            routes: RouteTable::new(),
+            settings: ArcSwap::from_pointee(Settings::of(config)),
+            unknown: crate::telemetry::metrics::RouteMetrics::default(),
+        }
+    }
+}
+
+/// One worker's gateway.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    upstream: Upstream,
+    ids: RefCell<ExecutionIds>,
+}
+
+impl Gateway {
+    /// A gateway for one worker.
+    pub fn new(shared: Arc<Shared>) -> Rc<Self> {
+        let idle = shared.settings.load().limits.upstream_idle;
+        Rc::new(Self {
+            shared,
+            upstream: Upstream::new(idle),
+            ids: RefCell::new(ExecutionIds::new()),
+        })
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.shared.settings.load_full()
+    }
+
+    /// This worker's way to the apps.
+    pub fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// What all workers share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// A record for a request that did not become one: its head was refused.
+    pub fn refuse(&self, error: &Error, peer: &Peer) -> (Response, Record) {
+        let settings = self.shared.settings.load();
+        let mut record =
+            Record::of_refused(&self.shared, self.ids.borrow_mut().mint(), peer, &settings);
+        record.failed(error);
+        (reply::problem(error, record.execution_id(), None), record)
+    }
+
+    /// The answer to a request in which the gateway itself failed; its record closed already.
+    pub fn crashed(&self) -> Response {
+        reply::problem(&Error::Internal, &self.ids.borrow_mut().mint(), None)
+    }
+
+    /// Answers a request, whatever becomes of it.
+    pub async fn handle(&self, mut request: Request, peer: &Peer) -> (Response, Record) {
+        let settings = self.shared.settings.load_full();
+        let mut record =
+            Record::open(&self.shared, self.ids.borrow_mut().mint(), peer, &request, &settings);
+        let response = match self.proxy(&mut request, peer, &mut record, &settings).await {
+            Ok(response) => response,
+            Err(error) => {
+                record.failed(&error);
+                reply::problem(&error, record.execution_id(), Some(&request))
+            }
+        };
+        record.answered(&response);
+        (response, record)
+    }
+
+    async fn proxy(
+        &self,
+        request: &mut Request,
+        peer: &Peer,
+        record: &mut Record,
+        settings: &Settings,
+    ) -> Result<Response, Error> {
+        // Whose request is it?
+        admit::method(&request.method)?;
+        let host = host::of_request(request)?;
+        let mut route = self.shared.routes.find(&host).ok_or(Error::UnknownHost)?;
+        record.resolved(&route);
+
+        // May it go on?
+        admit::body_length(request, settings.limits.request_body)?;
+        let turn = admit::turn(&route, settings, record.journey()).await?;
+        record.hold(turn);
+
+        // What the app gets to see.
+        headers::rewrite_request(request, &route, peer, record.execution_id())?;
+
+        // To the app and back.
+        let timeouts = &settings.timeouts;
+        let answer = self
+            .upstream
+            .forward(&mut route, request, timeouts, &settings.limits, record.journey())
+            .await?;
+
+        // What the caller gets to see.
+        Ok(headers::rewrite_response(answer, record.execution_id()))
+    }
+}

@@ -1,0 +1,115 @@
+//! What the app gets to see of a request, and the caller of a response.
+//!
+//! The order is security. What a caller nominates in `Connection` goes first,
+//! then every spelling of the reserved names, and only then are the gateway's
+//! own fields added: nothing that a caller sends can remove or double them.
+//! The fields that stay keep their bytes and their order.
+
+use crate::body::{Body, Frame, Source};
+use crate::error::Error;
+use crate::fields::{Fields, Known};
+use crate::ids::ExecutionId;
+use crate::message::{Request, Response};
+use crate::upstream::Answer;
+use crate::upstream::app::Route;
+
+pub mod forwarded;
+pub mod hop;
+pub mod reserved;
+
+use forwarded::Peer;
+
+/// Turns the caller's fields into those for the app.
+pub fn rewrite_request(
+    request: &mut Request,
+    route: &Route,
+    peer: &Peer,
+    execution_id: &ExecutionId,
+) -> Result<(), Error> {
+    let accepts_trailers = hop::accepts_trailers(&request.fields);
+    hop::strip(&mut request.fields)?;
+    reserved::strip(&mut request.fields);
+    forwarded::strip(&mut request.fields, peer);
+    if accepts_trailers {
+        hop::announce_trailers(&mut request.fields);
+    }
+    reserved::insert(&mut request.fields, route, execution_id);
+    forwarded::insert(&mut request.fields, peer);
+    filter_trailers(&mut request.body);
+    Ok(())
+}
+
+/// Turns the app's response into the caller's.
+pub fn rewrite_response(answer: Answer, execution_id: &ExecutionId) -> Response {
+    let Answer { mut head, exchange } = answer;
+    // What an app nominates beyond its rights is ignored: its answer still counts.
+    let _ = hop::strip(&mut head.fields);
+    reserved::strip(&mut head.fields);
+    reserved::insert_id(&mut head.fields, execution_id);
+    let mut body = exchange.into_body(head.framing);
+    filter_trailers(&mut body);
+    Response {
+        status: head.status,
+        reason: head.reason,
+        fields: head.fields,
+        declared_length: head.declared_length,
+        body,
+        close: false,
+    }
+}
+
+/// Trailers are fields too, and come when the header section is long gone.
+fn filter_trailers(body: &mut Body) {
+    // A body whose length was declared cannot have any.
+    if body.is_empty() || body.length().is_some() {
+        return;
+    }
+    let inner = std::mem::take(body);
+    *body = Body::stream(Box::new(FilteredTrailers(inner)), None);
+}
+
+struct FilteredTrailers(Body);
+
+impl Source for FilteredTrailers {
+    fn poll_frame(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame, Error>>> {
+        let mut frame = std::task::ready!(self.0.poll_frame(cx));
+        if let Some(Ok(Frame::Trailers(trailers))) = &mut frame {
+            strip_trailers(trailers);
+        }
+        std::task::Poll::Ready(frame)
+    }
+
+    fn drive(&mut self, cx: &mut std::task::Context<'_>) {
+        self.0.drive(cx);
+    }
+}
+
+/// RFC 9110 section 6.5.1: what frames, routes or authenticates a message has
+/// no place behind it.
+fn strip_trailers(trailers: &mut Fields) {
+    trailers.retain(|field| match field.known {
+        Known::Other | Known::Via | Known::Date => true,
+        Known::Host
+        | Known::ContentLength
+        | Known::TransferEncoding
+        | Known::Connection
+        | Known::KeepAlive
+        | Known::HopByHop
+        | Known::Te
+        | Known::Upgrade
+        | Known::Trailer
+        | Known::Expect
+        | Known::Credentials
+        | Known::ForwardedFor
+        | Known::ForwardedProto
+        | Known::ForwardedHost
+        | Known::ForwardedOther
+        | Known::Reserved => false,
+    });
+}
+
+#[cfg(test)]
+mod tests;

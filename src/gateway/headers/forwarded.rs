@@ -1,0 +1,88 @@
+//! Who called, for the app: `X-Forwarded-*` and `Via`.
+//!
+//! Apps believe these fields, so a stranger's are replaced, also the vendors'
+//! twins of them. A trusted peer's are kept, and its address is appended to
+//! the chain of addresses.
+
+use std::net::SocketAddr;
+
+use http::HeaderValue;
+use ipnet::IpNet;
+
+use crate::fields::{Fields, Known};
+
+/// The gateway's own name in `Via`, RFC 9110 section 7.6.3; a pseudonym, no version.
+const VIA: HeaderValue = HeaderValue::from_static("1.1 ignite-gateway");
+
+/// The peer of a connection, with what is said of it to apps.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    trusted: bool,
+    forwarded_for: HeaderValue,
+    scheme: HeaderValue,
+}
+
+impl Peer {
+    /// The peer of a plain connection, believed if its address is in `trusted`.
+    pub fn new(address: SocketAddr, trusted: &[IpNet]) -> Self {
+        // A v4 caller of a v6 socket is a v4 caller.
+        let ip = address.ip().to_canonical();
+        Self {
+            address,
+            trusted: trusted.iter().any(|net| net.contains(&ip)),
+            forwarded_for: address_value(&ip.to_string()),
+            scheme: HeaderValue::from_static("http"),
+        }
+    }
+}
+
+fn address_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// Removes what a stranger says of himself.
+pub fn strip(fields: &mut Fields, peer: &Peer) {
+    if peer.trusted {
+        return;
+    }
+    fields.retain(|field| {
+        !matches!(
+            field.known,
+            Known::ForwardedFor
+                | Known::ForwardedProto
+                | Known::ForwardedHost
+                | Known::ForwardedOther
+        )
+    });
+}
+
+/// The addresses that a trusted peer named, then the peer's own, on one line: many apps
+/// read only one.
+fn chain(fields: &mut Fields, peer: &Peer) -> HeaderValue {
+    if !fields.has(Known::ForwardedFor) {
+        return peer.forwarded_for.clone();
+    }
+    let mut chain: Vec<&[u8]> = fields.known(Known::ForwardedFor).collect();
+    chain.push(peer.forwarded_for.as_bytes());
+    let joined = HeaderValue::from_bytes(&chain.join(&b", "[..]));
+    fields.retain(|field| field.known != Known::ForwardedFor);
+    joined.unwrap_or_else(|_| peer.forwarded_for.clone())
+}
+
+/// Adds who called, and that it came through here.
+pub fn insert(fields: &mut Fields, peer: &Peer) {
+    let forwarded_for = chain(fields, peer);
+    fields.add("x-forwarded-for", forwarded_for);
+    if !fields.has(Known::ForwardedProto) {
+        fields.add("x-forwarded-proto", peer.scheme.clone());
+    }
+    if !fields.has(Known::ForwardedHost)
+        && let Some(host) = fields.shared(Known::Host)
+        && let Ok(host) = HeaderValue::from_maybe_shared(host)
+    {
+        fields.add("x-forwarded-host", host);
+    }
+    fields.add("via", VIA);
+}

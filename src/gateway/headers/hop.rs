@@ -1,0 +1,81 @@
+//! Fields that end at this hop, RFC 9110 section 7.6.1.
+//!
+//! Every `Connection` line counts, not the first alone. Framing fields go too:
+//! what leaves is framed anew.
+
+use http::HeaderValue;
+
+use crate::error::{Error, Malformed};
+use crate::fields::{Fields, Known};
+use crate::http1::head::options;
+
+/// Removes hop-by-hop fields and whatever `Connection` nominates.
+///
+/// Nominating a field that routes or frames the message is an attack or a
+/// defect, and refused.
+pub fn strip(fields: &mut Fields) -> Result<(), Error> {
+    let nominated = nominated(fields);
+    let refused = nominated.iter().any(|name| is_protected(name));
+    fields.retain(|field| {
+        let keep = match field.known {
+            Known::Connection
+            | Known::KeepAlive
+            | Known::HopByHop
+            | Known::Te
+            | Known::Upgrade
+            | Known::TransferEncoding
+            | Known::ContentLength => false,
+            Known::Other
+            | Known::Host
+            | Known::Trailer
+            | Known::Expect
+            | Known::Via
+            | Known::Date
+            | Known::Credentials
+            | Known::ForwardedFor
+            | Known::ForwardedProto
+            | Known::ForwardedHost
+            | Known::ForwardedOther
+            | Known::Reserved => true,
+        };
+        let named = || nominated.iter().any(|name| name.eq_ignore_ascii_case(field.name));
+        keep && (nominated.is_empty() || field.known == Known::Host || !named())
+    });
+    if refused { Err(Error::Malformed(Malformed::Connection)) } else { Ok(()) }
+}
+
+/// The field names that all `Connection` lines nominate; `close` and
+/// `keep-alive` are no names to look for, so most requests have none.
+fn nominated(fields: &Fields) -> Vec<Vec<u8>> {
+    fields
+        .known(Known::Connection)
+        .flat_map(options)
+        .filter(|option| {
+            !option.eq_ignore_ascii_case(b"close") && !option.eq_ignore_ascii_case(b"keep-alive")
+        })
+        .map(<[u8]>::to_vec)
+        .collect()
+}
+
+/// Fields without which the message is another one.
+fn is_protected(name: &[u8]) -> bool {
+    name.starts_with(b":")
+        || matches!(
+            Known::of(name),
+            Known::Host | Known::ContentLength | Known::TransferEncoding
+        )
+}
+
+/// Whether the caller takes trailers, RFC 9110 section 10.1.4.
+pub fn accepts_trailers(fields: &Fields) -> bool {
+    fields
+        .known(Known::Te)
+        .flat_map(options)
+        .any(|option| option.eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Tells the app that its trailers are welcome, on this hop's own behalf.
+pub fn announce_trailers(fields: &mut Fields) {
+    fields.add("te", HeaderValue::from_static("trailers"));
+    fields.add("connection", HeaderValue::from_static("te"));
+}

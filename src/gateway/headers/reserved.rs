@@ -1,0 +1,35 @@
+//! The fields that only the gateway sets: a caller's are removed in every
+//! spelling, then ours are put in. There is no path on which a caller's stays.
+
+use crate::fields::{Fields, Known};
+use crate::http1::head::options;
+use crate::ids::ExecutionId;
+use crate::upstream::app::Route;
+
+/// The id of this invocation.
+pub const EXECUTION_ID: &str = "x-ignite-execution-id";
+/// `organization/name`.
+pub const FUNCTION_ID: &str = "x-ignite-function-id";
+/// The organization.
+pub const ORGANIZATION_ID: &str = "x-ignite-organization-id";
+
+/// Removes every spelling of `x-ignite-…`, and any `Trailer` line that announces one.
+pub fn strip(fields: &mut Fields) {
+    fields.retain(|field| match field.known {
+        Known::Reserved => false,
+        Known::Trailer => !options(field.value).any(|name| Known::of(name) == Known::Reserved),
+        _ => true,
+    });
+}
+
+/// Tells the app whose invocation this is.
+pub fn insert(fields: &mut Fields, route: &Route, execution_id: &ExecutionId) {
+    insert_id(fields, execution_id);
+    fields.add(FUNCTION_ID, route.function_id.clone());
+    fields.add(ORGANIZATION_ID, route.organization_id.clone());
+}
+
+/// Tells the execution id alone, so that a caller can quote it.
+pub fn insert_id(fields: &mut Fields, execution_id: &ExecutionId) {
+    fields.add(EXECUTION_ID, execution_id.header_value());
+}

@@ -1,0 +1,203 @@
+//! One record per request, closed when its response has ended.
+//!
+//! It owns everything that is counted: the request in its metrics, the turn at
+//! the app, the line in the access log. Closing happens in `Drop`, so a request
+//! that was aborted or that panicked is counted and logged like any other.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Method;
+
+use super::admit::Turn;
+use super::headers::forwarded::Peer;
+use super::{Settings, Shared};
+use crate::clock::Instant;
+use crate::config::LogFormat;
+use crate::error::Error;
+use crate::fields::Known;
+use crate::ids::ExecutionId;
+use crate::message::{Request, Response, Version};
+use crate::telemetry::access_log::{self, Line};
+use crate::upstream::Journey;
+use crate::upstream::app::Route;
+
+/// What is known of one request.
+pub struct Record {
+    shared: Arc<Shared>,
+    execution_id: ExecutionId,
+    method: Method,
+    target: Bytes,
+    host: Option<Bytes>,
+    version: Version,
+    client: std::net::SocketAddr,
+    route: Option<Arc<Route>>,
+    journey: Journey,
+    status: Option<u16>,
+    reason: &'static str,
+    bytes_in: u64,
+    bytes_out: u64,
+    started: Instant,
+    turn: Turn,
+    logged: bool,
+}
+
+impl Record {
+    /// Opens the record of a request.
+    pub fn open(
+        shared: &Arc<Shared>,
+        execution_id: ExecutionId,
+        peer: &Peer,
+        request: &Request,
+        settings: &Settings,
+    ) -> Self {
+        let logged = is_logged(settings, &execution_id);
+        let mut record = Self::blank(shared, execution_id, peer, logged);
+        record.method = request.method.clone();
+        record.target = request.target.clone();
+        record.host = request.fields.shared(Known::Host);
+        record.version = request.version;
+        record
+    }
+
+    /// Opens the record of something that was no request.
+    pub fn of_refused(
+        shared: &Arc<Shared>,
+        execution_id: ExecutionId,
+        peer: &Peer,
+        settings: &Settings,
+    ) -> Self {
+        let logged = settings.access_log.format != LogFormat::Off;
+        Self::blank(shared, execution_id, peer, logged)
+    }
+
+    fn blank(shared: &Arc<Shared>, execution_id: ExecutionId, peer: &Peer, logged: bool) -> Self {
+        Self {
+            shared: shared.clone(),
+            execution_id,
+            method: Method::GET,
+            target: Bytes::new(),
+            host: None,
+            version: Version::Http11,
+            client: peer.address,
+            route: None,
+            journey: Journey::default(),
+            status: None,
+            reason: "",
+            bytes_in: 0,
+            bytes_out: 0,
+            started: Instant::now(),
+            turn: None,
+            logged,
+        }
+    }
+
+    /// The request's id.
+    pub fn execution_id(&self) -> &ExecutionId {
+        &self.execution_id
+    }
+
+    /// What the upstream side notes.
+    pub fn journey(&mut self) -> &mut Journey {
+        &mut self.journey
+    }
+
+    /// The request's app is known.
+    pub fn resolved(&mut self, route: &Arc<Route>) {
+        route.shared.metrics.begin();
+        self.route = Some(route.clone());
+    }
+
+    /// Keeps the turn at the app to the end.
+    pub fn hold(&mut self, turn: Turn) {
+        self.turn = turn;
+    }
+
+    /// The request failed, before or after its response began.
+    pub fn failed(&mut self, error: &Error) {
+        self.reason = error.reason();
+    }
+
+    /// This response goes to the caller.
+    pub fn answered(&mut self, response: &Response) {
+        self.status = Some(response.status.as_u16());
+    }
+
+    /// The caller left before it got anything.
+    pub fn abandoned(&mut self) {
+        self.status = None;
+        self.failed(&Error::CallerGone);
+    }
+
+    /// Bytes of the request body that came.
+    pub fn received(&mut self, bytes: u64) {
+        self.bytes_in = bytes;
+    }
+
+    /// Bytes of the response body that were taken off the app.
+    pub fn sent(&mut self, bytes: usize) {
+        self.bytes_out += bytes as u64;
+    }
+}
+
+/// Errors are always logged, so a request is only marked here; the sample is by
+/// the execution id, whose last digits are random.
+fn is_logged(settings: &Settings, execution_id: &ExecutionId) -> bool {
+    let log = &settings.access_log;
+    if log.format == LogFormat::Off {
+        return false;
+    }
+    if log.sample >= 1.0 {
+        return true;
+    }
+    let digits = execution_id.as_str().get(28..).unwrap_or_default();
+    let random = u32::from_str_radix(digits, 16).unwrap_or(0);
+    f64::from(random) / f64::from(u32::MAX) < log.sample
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let took = self.started.elapsed();
+        let metrics = match &self.route {
+            Some(route) => &route.shared.metrics,
+            None => {
+                self.shared.unknown.begin();
+                &self.shared.unknown
+            }
+        };
+        metrics.end(&self.method, self.status, took, (self.bytes_in, self.bytes_out));
+        if std::thread::panicking() && self.reason.is_empty() {
+            self.reason = Error::Internal.reason();
+        }
+        let failed = !self.reason.is_empty() || self.status.is_none_or(|status| status >= 500);
+        let wanted = self.logged
+            || (failed && self.shared.settings.load().access_log.format != LogFormat::Off);
+        if wanted {
+            self.log(took);
+        }
+    }
+}
+
+impl Record {
+    fn log(&self, took: std::time::Duration) {
+        let function_id = self.route.as_ref().map(|route| &route.function_id);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        access_log::write(&Line {
+            execution_id: self.execution_id.as_str(),
+            function_id: function_id.and_then(|id| id.to_str().ok()).unwrap_or_default(),
+            method: self.method.as_str(),
+            host: &self.host.as_deref().map(text).unwrap_or_default(),
+            target: &text(&self.target),
+            version: self.version.as_str(),
+            status: self.status.unwrap_or(0),
+            client: self.client,
+            upstream: self.journey.endpoint.as_ref().map(|endpoint| endpoint.address()),
+            attempts: self.journey.attempts,
+            took,
+            waited: self.journey.waited,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            reason: self.reason,
+        });
+    }
+}

@@ -1,0 +1,226 @@
+//! The route table: an exact host to its route.
+//!
+//! A look-up is one read of one shard, whatever the number of apps, and a
+//! change touches only the hosts of the app that changed. A host belongs to
+//! the app that registered it first and never changes hands silently.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use rustc_hash::FxBuildHasher;
+use thiserror::Error;
+
+use super::host::Host;
+use crate::ids::{AppId, Domain, HostName, NameError};
+use crate::upstream::app::{AppShared, Endpoint, Route, Shared};
+
+/// Why a port of an app was not registered.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RegisterError {
+    /// The host does not fit DNS.
+    #[error("{app} port {port}: {source}")]
+    Name {
+        /// The app.
+        app: AppId,
+        /// Its port.
+        port: u16,
+        /// What does not fit.
+        source: NameError,
+    },
+    /// Another app has the host.
+    #[error("{app} port {port}: the host {host} belongs to {owner} already; rename one of them")]
+    Taken {
+        /// The app that comes too late.
+        app: AppId,
+        /// Its port.
+        port: u16,
+        /// The host that both compute.
+        host: HostName,
+        /// The app that has it.
+        owner: AppId,
+    },
+}
+
+/// A port to register.
+#[derive(Debug, Clone)]
+pub struct PortSpec {
+    /// The container's port.
+    pub port: u16,
+    /// Where the app listens.
+    pub endpoints: Vec<SocketAddr>,
+}
+
+/// An app to register.
+#[derive(Debug, Clone)]
+pub struct AppSpec {
+    /// The app.
+    pub id: AppId,
+    /// Its ports.
+    pub ports: Vec<PortSpec>,
+    /// Requests that it works on at once; 0: no limit.
+    pub concurrency: usize,
+    /// Whether endpoints count as ready before anybody asked them.
+    pub ready: bool,
+}
+
+/// Hosts and their routes.
+#[derive(Debug)]
+pub struct RouteTable {
+    hosts: DashMap<HostName, Arc<Route>, FxBuildHasher>,
+}
+
+impl RouteTable {
+    /// No hosts.
+    pub fn new() -> Self {
+        Self { hosts: DashMap::with_hasher(FxBuildHasher) }
+    }
+
+    /// The route of a host.
+    pub fn find(&self, host: &Host) -> Option<Arc<Route>> {
+        self.hosts.get(host.as_str()).map(|entry| entry.value().clone())
+    }
+
+    /// Registers an app or changes it in place: ports and endpoints that stay
+    /// keep their state and their connections. Ports that are refused are left
+    /// out and reported; the others serve.
+    pub fn register(&self, app: &AppSpec, domain: &Domain) -> Vec<RegisterError> {
+        let mut refused = Vec::new();
+        let mut kept = HashSet::new();
+        let shared = self.app_shared(app, domain);
+        for port in &app.ports {
+            match self.register_port(app, port, domain, &shared) {
+                Ok(host) => {
+                    kept.insert(host);
+                }
+                Err(error) => refused.push(error),
+            }
+        }
+        self.remove_where(|route| route.app == app.id && !kept.contains(&route.host));
+        refused
+    }
+
+    /// Removes an app; requests in flight finish on the routes they hold.
+    pub fn remove(&self, app: &AppId) {
+        self.remove_where(|route| route.app == *app);
+    }
+
+    /// Removes every route for which `keep` says no.
+    pub fn retain(&self, keep: impl Fn(&Route) -> bool) {
+        self.remove_where(|route| !keep(route));
+    }
+
+    /// Every route, in no order.
+    pub fn routes(&self) -> Vec<Arc<Route>> {
+        self.hosts.iter().map(|entry| entry.value().clone()).collect()
+    }
+
+    fn app_shared(&self, app: &AppSpec, domain: &Domain) -> Arc<AppShared> {
+        app.ports
+            .iter()
+            .filter_map(|port| HostName::of_port(&app.id, port.port, domain).ok())
+            .filter_map(|host| self.hosts.get(&host).map(|entry| entry.value().clone()))
+            .find(|route| {
+                route.app == app.id && route.shared.app.concurrency == app.concurrency
+            })
+            .map_or_else(
+                || Arc::new(AppShared::new(app.concurrency)),
+                |route| route.shared.app.clone(),
+            )
+    }
+
+    fn register_port(
+        &self,
+        app: &AppSpec,
+        port: &PortSpec,
+        domain: &Domain,
+        shared: &Arc<AppShared>,
+    ) -> Result<HostName, RegisterError> {
+        let host = HostName::of_port(&app.id, port.port, domain).map_err(|source| {
+            RegisterError::Name { app: app.id.clone(), port: port.port, source }
+        })?;
+        match self.hosts.entry(host.clone()) {
+            Entry::Occupied(mut entry) => {
+                let old = entry.get().clone();
+                if old.app != app.id || old.port != port.port {
+                    let (app, owner) = (app.id.clone(), old.app.clone());
+                    return Err(RegisterError::Taken { app, port: port.port, host, owner });
+                }
+                let route = Arc::new(route(app, port, host.clone(), Some(&old), shared));
+                entry.insert(route.clone());
+                drop(entry);
+                retire_missing(&old, &route);
+                route.shared.replace(&route);
+                if !Arc::ptr_eq(&old.shared, &route.shared) {
+                    old.shared.replace(&route);
+                }
+            }
+            Entry::Vacant(entry) => {
+                let route = Arc::new(route(app, port, host.clone(), None, shared));
+                entry.insert(route.clone());
+                route.shared.replace(&route);
+            }
+        }
+        Ok(host)
+    }
+
+    fn remove_where(&self, gone: impl Fn(&Route) -> bool) {
+        self.hosts.retain(|_, route| {
+            let gone = gone(route);
+            if gone {
+                route.endpoints.iter().for_each(|endpoint| endpoint.retire());
+            }
+            !gone
+        });
+    }
+}
+
+impl Default for RouteTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn route(
+    app: &AppSpec,
+    port: &PortSpec,
+    host: HostName,
+    old: Option<&Arc<Route>>,
+    shared: &Arc<AppShared>,
+) -> Route {
+    let known = |address: &SocketAddr| {
+        old?.endpoints.iter().find(|endpoint| endpoint.address() == *address).cloned()
+    };
+    let endpoints = port
+        .endpoints
+        .iter()
+        .map(|address| {
+            known(address).unwrap_or_else(|| Arc::new(Endpoint::new(*address, app.ready)))
+        })
+        .collect();
+    let same_app = |old: &&Arc<Route>| Arc::ptr_eq(&old.shared.app, shared);
+    Route {
+        app: app.id.clone(),
+        port: port.port,
+        host,
+        function_id: app.id.function_id(),
+        organization_id: app.id.organization_id(),
+        endpoints,
+        shared: old
+            .filter(same_app)
+            .map_or_else(|| Arc::new(Shared::new(shared.clone())), |old| old.shared.clone()),
+    }
+}
+
+fn retire_missing(old: &Route, new: &Route) {
+    for endpoint in &old.endpoints {
+        if !new.endpoints.iter().any(|kept| Arc::ptr_eq(kept, endpoint)) {
+            endpoint.retire();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

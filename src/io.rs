@@ -1,0 +1,45 @@
+//! Reads and writes that cost one system call each.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+/// What a read asks for when nothing is known of what comes.
+const READ: usize = 8 << 10;
+/// The most that one read asks for, and so the most of a body that is held in one direction.
+const READ_LARGE: usize = 64 << 10;
+/// Room below which a buffer is renewed: short reads cost as much as long ones.
+const ROOM: usize = 2 << 10;
+
+/// Reads once into `buffer`; `expected` is how much is known to come.
+pub fn poll_read<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    buffer: &mut BytesMut,
+    expected: u64,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let wanted = usize::try_from(expected).unwrap_or(READ_LARGE).clamp(READ, READ_LARGE);
+    let room = buffer.capacity() - buffer.len();
+    if room < ROOM || (expected > room as u64 && room < wanted) {
+        buffer.reserve(wanted);
+    }
+    // The future holds nothing between polls, so making it anew each time is free.
+    pin!(stream.read_buf(buffer)).poll(cx)
+}
+
+/// Writes once as much of the slices as the kernel takes.
+pub fn poll_write<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    slices: &[IoSlice<'_>],
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let written = std::task::ready!(Pin::new(stream).poll_write_vectored(cx, slices))?;
+    if written == 0 {
+        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+    }
+    Poll::Ready(Ok(written))
+}

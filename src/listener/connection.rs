@@ -1,0 +1,275 @@
+//! One caller's HTTP/1.1 connection: requests one after the other, each
+//! answered before the next is looked at.
+//!
+//! Requests that a caller pipelines wait in the read buffer. A body is read
+//! when the app asks for it, so `100 (Continue)` is said when the app is ready
+//! to read, and a slow app slows its caller. An idle connection keeps no buffer.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use super::transport::Transport;
+use crate::body::Body;
+use crate::clock::Deadline;
+use crate::error::Error;
+use crate::gateway::headers::forwarded::Peer;
+use crate::gateway::headers::hop;
+use crate::gateway::{Gateway, Settings};
+use crate::http1::decode::Decoder;
+use crate::http1::head::{self, Framing, HeadScan, RequestHead};
+use crate::io::poll_read;
+use crate::message::Request;
+use crate::shutdown::DrainWatch;
+
+mod request_body;
+mod response;
+
+use request_body::CallerBody;
+use response::{Call, End};
+
+/// How much is read ahead of a request that nobody reads yet, to notice that its caller left.
+const READ_AHEAD: usize = 16 << 10;
+/// How long a connection that was accepted when the gateway was draining already may take to
+/// bring its one request.
+const LATE: Duration = Duration::from_millis(200);
+/// How long a closing connection is read on, so that the last answer is not lost to a reset:
+/// RFC 9112 section 9.6.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A caller's connection.
+pub(super) struct Connection<S> {
+    stream: RefCell<S>,
+    out: RefCell<BytesMut>,
+    inbound: RefCell<Inbound>,
+}
+
+/// What comes from the caller.
+struct Inbound {
+    buffer: BytesMut,
+    scan: HeadScan,
+    decoder: Decoder,
+    awaits_continue: bool,
+    body_asked: bool,
+    received: u64,
+    limit: u64,
+    idle_body: Duration,
+    deadline: Deadline,
+}
+
+/// What a wait for a request came to.
+enum Next {
+    Request(Box<RequestHead>),
+    Refused(Error),
+    Closed,
+}
+
+/// Serves a caller until either side is done.
+pub async fn serve<S: Transport>(
+    stream: S,
+    peer: Peer,
+    gateway: Rc<Gateway>,
+    mut drain: DrainWatch,
+) {
+    let connection = Rc::new(Connection::new(stream));
+    let mut first = true;
+    loop {
+        let settings = gateway.settings();
+        match connection.next(&settings, first, &mut drain).await {
+            Next::Request(head) => {
+                let end = connection.call(*head, &peer, &gateway, &settings, &drain).await;
+                match end {
+                    End::KeepAlive => {}
+                    End::Close => return connection.close().await,
+                    End::Broken => return,
+                }
+            }
+            Next::Refused(error) => {
+                let (response, record) = gateway.refuse(&error, &peer);
+                let call = Call::refused();
+                if let End::Broken = connection.respond(response, Some(record), call, &settings).await {
+                    return;
+                }
+                return connection.close().await;
+            }
+            Next::Closed => return,
+        }
+        first = false;
+    }
+}
+
+impl<S: Transport> Connection<S> {
+    fn new(stream: S) -> Self {
+        Self {
+            stream: RefCell::new(stream),
+            out: RefCell::new(BytesMut::new()),
+            inbound: RefCell::new(Inbound {
+                buffer: BytesMut::new(),
+                scan: HeadScan::default(),
+                decoder: Decoder::new(Framing::None),
+                awaits_continue: false,
+                body_asked: false,
+                received: 0,
+                limit: 0,
+                idle_body: Duration::ZERO,
+                deadline: Deadline::new(),
+            }),
+        }
+    }
+
+    /// Waits for the next request head.
+    async fn next(&self, settings: &Settings, first: bool, drain: &mut DrainWatch) -> Next {
+        let limits = head::Limits {
+            bytes: settings.limits.header_bytes,
+            fields: settings.limits.headers,
+            target: settings.limits.request_target_bytes,
+        };
+        let timeouts = &settings.timeouts;
+        let mut begun = false;
+        let idle = if first { timeouts.header } else { timeouts.keepalive };
+        let next = poll_fn(|cx| {
+            let inbound = &mut *self.inbound.borrow_mut();
+            loop {
+                head::skip_empty_lines(&mut inbound.buffer);
+                match head::take_request(&mut inbound.buffer, &mut inbound.scan, &limits) {
+                    Ok(Some(head)) => return Poll::Ready(Next::Request(Box::new(head))),
+                    Ok(None) => {}
+                    Err(error) => return Poll::Ready(Next::Refused(error)),
+                }
+                if !begun && !inbound.buffer.is_empty() {
+                    begun = true;
+                    inbound.deadline.set_in(timeouts.header);
+                }
+                let stream = &mut *self.stream.borrow_mut();
+                match poll_read(stream, &mut inbound.buffer, 0, cx) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => {
+                        let draining = drain.poll_draining(cx).is_ready();
+                        if draining && !begun && !first {
+                            return Poll::Ready(Next::Closed);
+                        }
+                        if !inbound.deadline.is_set() {
+                            inbound.deadline.set_in(if draining { LATE } else { idle });
+                        }
+                        ready!(inbound.deadline.poll_passed(cx));
+                        let late = begun.then_some(Next::Refused(Error::CallerTimeout));
+                        return Poll::Ready(late.unwrap_or(Next::Closed));
+                    }
+                }
+            }
+        })
+        .await;
+        self.inbound.borrow_mut().deadline.clear();
+        next
+    }
+
+    /// One request and its response.
+    async fn call(
+        self: &Rc<Self>,
+        head: RequestHead,
+        peer: &Peer,
+        gateway: &Rc<Gateway>,
+        settings: &Settings,
+        drain: &DrainWatch,
+    ) -> End {
+        let mut call = Call {
+            version: head.version,
+            head_only: head.method == http::Method::HEAD,
+            keep_alive: head.keep_alive,
+            trailers: hop::accepts_trailers(&head.fields),
+        };
+        let request = self.request(head, settings);
+        let (response, record) = {
+            let mut handled = pin!(gateway.handle(request, peer));
+            let outcome = poll_fn(|cx| {
+                match catch_unwind(AssertUnwindSafe(|| handled.as_mut().poll(cx))) {
+                    Ok(Poll::Ready(handled)) => return Poll::Ready(Some(Ok(handled))),
+                    Ok(Poll::Pending) => {}
+                    Err(_panic) => return Poll::Ready(Some(Err(()))),
+                }
+                self.poll_gone(cx).map(|()| None)
+            })
+            .await;
+            match outcome {
+                Some(Ok((response, record))) => (response, Some(record)),
+                // The record closed itself in the unwinding.
+                Some(Err(())) => (gateway.crashed(), None),
+                None => return End::Broken,
+            }
+        };
+        // Read only now: the signal may have come while the app worked.
+        call.keep_alive &= !drain.is_draining();
+        self.respond(response, record, call, settings).await
+    }
+
+    fn request(self: &Rc<Self>, head: RequestHead, settings: &Settings) -> Request {
+        let body = self.expect_body(&head, settings);
+        Request {
+            method: head.method,
+            target: head.target,
+            authority: head.authority,
+            version: head.version,
+            fields: head.fields,
+            body,
+            expects_continue: head.expects_continue,
+        }
+    }
+
+    fn expect_body(self: &Rc<Self>, head: &RequestHead, settings: &Settings) -> Body {
+        let mut inbound = self.inbound.borrow_mut();
+        inbound.decoder = Decoder::new(head.framing);
+        inbound.awaits_continue = head.expects_continue;
+        inbound.body_asked = false;
+        inbound.received = 0;
+        inbound.limit = settings.limits.request_body;
+        inbound.idle_body = settings.timeouts.idle_body;
+        let length = match head.framing {
+            Framing::None => return Body::empty(),
+            Framing::Length(length) => Some(length),
+            Framing::Chunked | Framing::UntilClose => None,
+        };
+        Body::stream(Box::new(CallerBody::new(self.clone())), length)
+    }
+
+    /// Ready when the caller has left. While its body is being read the body
+    /// itself tells; before and after that a bounded read ahead does.
+    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let inbound = &mut *self.inbound.borrow_mut();
+        let body_tells = inbound.body_asked && !inbound.decoder.is_done();
+        while !body_tells && inbound.buffer.len() < READ_AHEAD {
+            let stream = &mut *self.stream.borrow_mut();
+            match ready!(poll_read(stream, &mut inbound.buffer, 0, cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Ends the connection so that the last answer arrives: everything that the
+    /// caller still sends is read for a moment before the socket is closed.
+    async fn close(&self) {
+        let linger = async {
+            // A failing shutdown says no more than a good one: nothing goes out any more.
+            let _ = poll_fn(|cx| Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)).await;
+            poll_fn(|cx| {
+                let inbound = &mut *self.inbound.borrow_mut();
+                loop {
+                    inbound.buffer.clear();
+                    let stream = &mut *self.stream.borrow_mut();
+                    if let Ok(0) | Err(_) = ready!(poll_read(stream, &mut inbound.buffer, 0, cx)) {
+                        return Poll::Ready(());
+                    }
+                }
+            })
+            .await;
+        };
+        let _ = tokio::time::timeout(LINGER, linger).await;
+    }
+}

@@ -1,0 +1,254 @@
+//! A response onto a caller's connection, piece by piece as it comes.
+//!
+//! Head and first piece leave in one write if they are there together; small
+//! pieces are joined, large ones are written from where they lie. A response
+//! that cannot be completed is broken off so that the caller sees it.
+
+use std::future::poll_fn;
+use std::io::IoSlice;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http::StatusCode;
+
+use super::{Connection, Transport};
+use crate::body::{Body, Frame};
+use crate::clock::Deadline;
+use crate::error::Error;
+use crate::gateway::Settings;
+use crate::gateway::record::Record;
+use crate::http1::decode::Decoded;
+use crate::http1::encode::{self, ConnectionOption};
+use crate::http1::head::Framing;
+use crate::io::poll_write;
+use crate::message::{Response, Version};
+
+/// Up to this size a piece is copied behind what waits to be written: cheaper
+/// than another slice of a vectored write.
+const COPIED: usize = 4 << 10;
+/// As much waits at most before it is written.
+const JOINED: usize = 16 << 10;
+
+/// What of a request decides how its response is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call {
+    pub(super) version: Version,
+    pub(super) head_only: bool,
+    pub(super) keep_alive: bool,
+    pub(super) trailers: bool,
+}
+
+impl Call {
+    /// For an answer to what was no request.
+    pub(super) fn refused() -> Self {
+        Self { version: Version::Http11, head_only: false, keep_alive: false, trailers: false }
+    }
+}
+
+/// What becomes of the connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It may carry another request.
+    KeepAlive,
+    /// It is closed in order.
+    Close,
+    /// It is dropped as it is.
+    Broken,
+}
+
+struct Writer {
+    body: Body,
+    chunked: bool,
+    trailers: bool,
+    chunk: Bytes,
+    tail: &'static [u8],
+    ended: bool,
+    failed: Option<Error>,
+    deadline: Deadline,
+}
+
+impl<S: Transport> Connection<S> {
+    /// Writes a response; its record closes when this returns.
+    pub(super) async fn respond(
+        &self,
+        response: Response,
+        mut record: Option<Record>,
+        call: Call,
+        settings: &Settings,
+    ) -> End {
+        // Nobody reads what is left of the request once the response needs no more of it.
+        let unread = response.body.is_empty() && !self.discard_buffered();
+        let framing = framing(&response, call);
+        let keep_alive = call.keep_alive
+            && !response.close
+            && !unread
+            && framing != Framing::UntilClose;
+        let option = match (keep_alive, call.version) {
+            (true, Version::Http11) => ConnectionOption::Implied,
+            (true, Version::Http10) => ConnectionOption::KeepAlive,
+            (false, _) => ConnectionOption::Close,
+        };
+        let reason = response.reason.as_deref();
+        encode::response_head(
+            &mut self.out.borrow_mut(),
+            response.status,
+            reason,
+            &response.fields,
+            framing,
+            option,
+        );
+        let mut writer = Writer {
+            ended: response.body.is_empty() || call.head_only,
+            body: response.body,
+            chunked: framing == Framing::Chunked,
+            trailers: call.trailers,
+            chunk: Bytes::new(),
+            tail: &[],
+            failed: None,
+            deadline: Deadline::new(),
+        };
+        let result =
+            poll_fn(|cx| self.poll_respond(&mut writer, record.as_mut(), settings, cx)).await;
+        if let Some(record) = &mut record {
+            record.received(self.inbound.borrow().received);
+        }
+        if let Err(error) = result {
+            if let Some(record) = &mut record {
+                record.failed(&error);
+            }
+            if framing == Framing::UntilClose {
+                self.stream.borrow_mut().abort();
+            }
+            return End::Broken;
+        }
+        drop(record);
+        drop(writer);
+        if keep_alive && self.discard_buffered() { End::KeepAlive } else { End::Close }
+    }
+
+    fn poll_respond(
+        &self,
+        writer: &mut Writer,
+        mut record: Option<&mut Record>,
+        settings: &Settings,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        loop {
+            let waits = self.fill(writer, record.as_deref_mut(), cx);
+            match self.poll_flush(writer, cx) {
+                Poll::Ready(Ok(())) => writer.deadline.clear(),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Error::CallerGone)),
+                Poll::Pending => {
+                    writer.body.drive(cx);
+                    if !writer.deadline.is_set() {
+                        writer.deadline.set_in(settings.timeouts.idle_body);
+                    }
+                    return writer.deadline.poll_passed(cx).map(|()| Err(Error::CallerTimeout));
+                }
+            }
+            if let Some(error) = writer.failed.take() {
+                return Poll::Ready(Err(error));
+            }
+            if writer.ended {
+                return Poll::Ready(Ok(()));
+            }
+            if waits {
+                return self.poll_gone(cx).map(|()| Err(Error::CallerGone));
+            }
+        }
+    }
+
+    /// Takes pieces off the body as long as they are there and there is room;
+    /// true if the next one has to be waited for.
+    fn fill(
+        &self,
+        writer: &mut Writer,
+        mut record: Option<&mut Record>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        while !writer.ended && writer.failed.is_none() && writer.chunk.is_empty() {
+            if self.out.borrow().len() >= JOINED {
+                return false;
+            }
+            // The caller's body may be read in here: no borrow may be held.
+            let Poll::Ready(frame) = writer.body.poll_frame(cx) else { return true };
+            let out = &mut *self.out.borrow_mut();
+            match frame {
+                Some(Ok(Frame::Data(data))) => {
+                    if let Some(record) = record.as_deref_mut() {
+                        record.sent(data.len());
+                    }
+                    let tail = if writer.chunked { encode::CHUNK_END } else { &[] };
+                    if writer.chunked {
+                        encode::chunk_start(out, data.len());
+                    }
+                    if data.len() <= COPIED {
+                        out.extend_from_slice(&data);
+                        out.extend_from_slice(tail);
+                    } else {
+                        writer.chunk = data;
+                        writer.tail = tail;
+                    }
+                }
+                Some(Ok(Frame::Trailers(trailers))) => {
+                    writer.ended = true;
+                    if writer.chunked {
+                        encode::last_chunk(out, Some(&trailers).filter(|_| writer.trailers));
+                    }
+                }
+                Some(Err(error)) => writer.failed = Some(error),
+                None => {
+                    writer.ended = true;
+                    if writer.chunked {
+                        encode::last_chunk(out, None);
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    fn poll_flush(&self, writer: &mut Writer, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        let out = &mut *self.out.borrow_mut();
+        let stream = &mut *self.stream.borrow_mut();
+        while out.has_remaining() || writer.chunk.has_remaining() || !writer.tail.is_empty() {
+            let slices =
+                [IoSlice::new(out), IoSlice::new(&writer.chunk), IoSlice::new(writer.tail)];
+            let mut written = std::task::ready!(poll_write(stream, &slices, cx))?;
+            for part in [out as &mut dyn Buf, &mut writer.chunk, &mut writer.tail] {
+                let taken = written.min(part.remaining());
+                part.advance(taken);
+                written -= taken;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Drops what has already arrived of a request body that nobody wants; true
+    /// if that was all of it, so that the next request's place is known.
+    fn discard_buffered(&self) -> bool {
+        let inbound = &mut *self.inbound.borrow_mut();
+        loop {
+            match inbound.decoder.decode(&mut inbound.buffer) {
+                Ok(Decoded::Data(data)) => inbound.received += data.len() as u64,
+                Ok(Decoded::End | Decoded::Trailers(_)) => return true,
+                Ok(Decoded::More) | Err(_) => return false,
+            }
+        }
+    }
+}
+
+/// One framing of the gateway's own for what the caller gets.
+fn framing(response: &Response, call: Call) -> Framing {
+    let bodiless = call.head_only
+        || response.status == StatusCode::NO_CONTENT
+        || response.status == StatusCode::NOT_MODIFIED;
+    if bodiless {
+        return response.declared_length.map_or(Framing::None, Framing::Length);
+    }
+    match response.body.length() {
+        Some(length) => Framing::Length(length),
+        None if call.version == Version::Http10 => Framing::UntilClose,
+        None => Framing::Chunked,
+    }
+}

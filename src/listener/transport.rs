@@ -1,0 +1,23 @@
+//! What a caller's connection needs of its byte stream.
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::net::TcpStream;
+
+/// A byte stream that a caller speaks over.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
+    /// Makes the coming close a reset, so that a cut message cannot be taken
+    /// for a whole one where only the close would end it.
+    fn abort(&mut self);
+}
+
+impl Transport for TcpStream {
+    fn abort(&mut self) {
+        // Without it the close is an ordinary one, which is all that is left to do then.
+        let _ = socket2::SockRef::from(&*self).set_linger(Some(std::time::Duration::ZERO));
+    }
+}
+
+/// For benches and tests over memory.
+impl Transport for DuplexStream {
+    fn abort(&mut self) {}
+}

@@ -1,0 +1,6 @@
+//! What the operator sees of the requests: numbers and lines.
+
+pub mod access_log;
+pub mod log;
+pub mod metrics;
+pub mod state;

@@ -1,0 +1,54 @@
+//! Where log lines go: to standard error or output, by a thread of their own.
+//!
+//! Workers never wait for a slow terminal or pipe: lines queue, and are dropped
+//! and counted when the queue is full.
+
+use std::io::IsTerminal;
+
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+
+use super::access_log::TARGET;
+use crate::config::LogFormat;
+
+/// Lines that may wait for a slow reader.
+const QUEUE: usize = 65_536;
+
+/// Keeps the writing thread; dropping it writes what is queued.
+pub struct Logging {
+    _guard: WorkerGuard,
+}
+
+/// Starts logging to standard output; `RUST_LOG` chooses the level, `info` without it.
+///
+/// Does nothing if this process logs already.
+pub fn start(format: LogFormat) -> Logging {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(QUEUE)
+        .lossy(true)
+        .thread_name("log")
+        .finish(std::io::stdout());
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        let access = if format == LogFormat::Off { "off" } else { "info" };
+        EnvFilter::new(format!("info,{TARGET}={access}"))
+    });
+    let terminal = std::io::stdout().is_terminal();
+    let layer = fmt::layer().with_writer(writer);
+    let layer = if is_json(format, terminal) {
+        layer.json().flatten_event(true).with_current_span(false).boxed()
+    } else {
+        layer.with_ansi(terminal).boxed()
+    };
+    let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
+    Logging { _guard: guard }
+}
+
+fn is_json(format: LogFormat, terminal: bool) -> bool {
+    match format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto | LogFormat::Off => !terminal,
+    }
+}

@@ -1,0 +1,175 @@
+//! The nouns that all workers share: a route, its endpoints, their state.
+//!
+//! A [`Route`] never changes; a change of an app puts another route in its
+//! place, made of the same [`Endpoint`]s and [`Shared`] state where those stay.
+//! A request in flight keeps the route it began with.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use http::HeaderValue;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::ids::{AppId, HostName};
+use crate::telemetry::metrics::RouteMetrics;
+
+/// One public host and where its calls go.
+#[derive(Debug)]
+pub struct Route {
+    /// The app.
+    pub app: AppId,
+    /// The container's port.
+    pub port: u16,
+    /// The public host.
+    pub host: HostName,
+    /// The value of `x-ignite-function-id`.
+    pub function_id: HeaderValue,
+    /// The value of `x-ignite-organization-id`.
+    pub organization_id: HeaderValue,
+    /// Where the app listens.
+    pub endpoints: Vec<Arc<Endpoint>>,
+    /// What outlives a change of the route.
+    pub shared: Arc<Shared>,
+}
+
+/// The state of a host that outlives changes of its route.
+#[derive(Debug)]
+pub struct Shared {
+    /// Counted per request.
+    pub metrics: RouteMetrics,
+    /// Requests that wait for a ready endpoint.
+    pub waiting: AtomicUsize,
+    /// Rung when an endpoint turns ready or the route changes.
+    pub changed: Notify,
+    /// The route that is in force, for those who wait: it may not be theirs any more.
+    pub current: std::sync::Mutex<Option<std::sync::Weak<Route>>>,
+    /// The app's own state, common to its ports.
+    pub app: Arc<AppShared>,
+}
+
+/// The state of an app common to all its ports.
+#[derive(Debug)]
+pub struct AppShared {
+    /// Turns at the app; `None` without a limit.
+    pub turns: Option<Arc<Semaphore>>,
+    /// The limit that `turns` was made with.
+    pub concurrency: usize,
+    /// Requests that wait for their turn.
+    pub queued: AtomicUsize,
+}
+
+impl AppShared {
+    /// State for an app that works on at most `concurrency` requests at once; 0: no limit.
+    pub fn new(concurrency: usize) -> Self {
+        let turns = (concurrency > 0).then(|| Arc::new(Semaphore::new(concurrency)));
+        Self { turns, concurrency, queued: AtomicUsize::new(0) }
+    }
+}
+
+impl Shared {
+    /// State for a host that has not served yet.
+    pub fn new(app: Arc<AppShared>) -> Self {
+        Self {
+            metrics: RouteMetrics::default(),
+            waiting: AtomicUsize::new(0),
+            changed: Notify::new(),
+            current: std::sync::Mutex::new(None),
+            app,
+        }
+    }
+
+    /// Makes `route` the one that waiting requests go on with.
+    pub fn replace(&self, route: &Arc<Route>) {
+        *self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            Some(Arc::downgrade(route));
+        self.changed.notify_waiters();
+    }
+
+    /// The route in force.
+    pub fn current(&self) -> Option<Arc<Route>> {
+        let current = self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        current.as_ref().and_then(std::sync::Weak::upgrade)
+    }
+}
+
+/// One address of one port of one app.
+///
+/// Its id is never used again in this process, and belongs to one app: a pool
+/// keyed by it can never hand one app's connection to another.
+#[derive(Debug)]
+pub struct Endpoint {
+    id: u64,
+    address: SocketAddr,
+    ready: AtomicBool,
+    retired: AtomicBool,
+    in_flight: AtomicU32,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl Endpoint {
+    /// An endpoint that counts as ready, or not yet.
+    pub fn new(address: SocketAddr, ready: bool) -> Self {
+        Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            address,
+            ready: AtomicBool::new(ready),
+            retired: AtomicBool::new(false),
+            in_flight: AtomicU32::new(0),
+        }
+    }
+
+    /// The process-wide unique id.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Where the app listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether requests may be sent.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether requests may be sent; whoever waits is woken by the caller.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    /// Whether the endpoint has left its app: idle connections to it are closed.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Marks the endpoint as gone.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Requests under way.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts a request at its endpoint as long as it lives.
+#[derive(Debug)]
+pub struct InFlight(Arc<Endpoint>);
+
+impl InFlight {
+    /// Counts one more.
+    pub fn new(endpoint: Arc<Endpoint>) -> Self {
+        endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(endpoint)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,92 @@
+//! Which endpoint gets the next request: the less loaded of two chosen at
+//! random among the ready ones.
+//!
+//! Two random choices keep the load almost as even as asking all, without
+//! every worker running to the same least loaded endpoint at once.
+
+use std::sync::Arc;
+
+use rand::Rng;
+
+use super::app::Endpoint;
+
+/// A ready endpoint that is not in `tried`, if there is one.
+pub fn choose(
+    endpoints: &[Arc<Endpoint>],
+    tried: &[u64],
+    random: &mut impl Rng,
+) -> Option<Arc<Endpoint>> {
+    let usable =
+        |endpoint: &&Arc<Endpoint>| endpoint.is_ready() && !tried.contains(&endpoint.id());
+    if let [only] = endpoints {
+        return Some(only).filter(usable).cloned();
+    }
+    let count = endpoints.iter().filter(usable).count();
+    let nth = |index: usize| endpoints.iter().filter(usable).nth(index);
+    match count {
+        0 => None,
+        1 => nth(0).cloned(),
+        _ => {
+            let first = random.random_range(0..count);
+            // The second is drawn from the others, so the two are never one.
+            let second = (first + random.random_range(1..count)) % count;
+            // Readiness may change between count and draw: then one choice is left, or none.
+            match (nth(first), nth(second)) {
+                (Some(one), Some(other)) => {
+                    Some(if other.in_flight() < one.in_flight() { other } else { one }.clone())
+                }
+                (one, other) => one.or(other).cloned(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::app::InFlight;
+    use super::*;
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+    use std::collections::HashMap;
+
+    fn endpoints(count: u16) -> Vec<Arc<Endpoint>> {
+        (0..count)
+            .map(|port| Arc::new(Endpoint::new(([127, 0, 0, 1], 9000 + port).into(), true)))
+            .collect()
+    }
+
+    #[test]
+    fn an_endpoint_that_is_not_ready_or_was_tried_is_never_chosen() {
+        let mut random = SmallRng::seed_from_u64(1);
+        let all = endpoints(4);
+        all[1].set_ready(false);
+        let tried = [all[2].id()];
+        for _ in 0..1000 {
+            let chosen = choose(&all, &tried, &mut random).expect("two are left");
+            assert!(chosen.id() == all[0].id() || chosen.id() == all[3].id());
+        }
+        for endpoint in &all {
+            endpoint.set_ready(false);
+        }
+        assert!(choose(&all, &[], &mut random).is_none());
+        assert!(choose(&[], &[], &mut random).is_none());
+    }
+
+    #[test]
+    fn idle_endpoints_share_evenly_and_a_busy_one_gets_less() {
+        let mut random = SmallRng::seed_from_u64(2);
+        let all = endpoints(4);
+        let busy: Vec<_> = (0..100).map(|_| InFlight::new(all[0].clone())).collect();
+        let mut counts: HashMap<u64, u32> = HashMap::new();
+        for _ in 0..3000 {
+            *counts.entry(choose(&all, &[], &mut random).expect("ready").id()).or_default() += 1;
+        }
+        assert_eq!(counts.get(&all[0].id()), None, "always the more loaded of two");
+        for endpoint in &all[1..] {
+            let count = counts[&endpoint.id()];
+            assert!((800..1200).contains(&count), "{counts:?}");
+        }
+        drop(busy);
+        assert_eq!(all[0].in_flight(), 0);
+    }
+}

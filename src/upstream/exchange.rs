@@ -1,0 +1,282 @@
+//! One request for one response over one connection, driven by the request's
+//! own task: no spawned task, no channel, no second wake-up.
+//!
+//! Upload and response run side by side, because an app may answer before it
+//! has read everything, and a stream may run both ways for hours. The
+//! connection goes back to the pool only when both directions ended as HTTP
+//! says and not a byte is left over.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::Method;
+
+use super::app::InFlight;
+use super::pool::{Connection, Pool};
+use crate::body::{Body, Frame, Source};
+use crate::config::{Limits, Timeouts};
+use crate::error::{Error, Malformed};
+use crate::http1::decode::{Decoded, Decoder};
+use crate::http1::head::{self, Framing, HeadScan, ResponseHead};
+use crate::io::poll_read;
+use crate::message::Request;
+
+mod upload;
+
+use upload::{Sent, Upload};
+
+/// The most 1xx heads before the final one: an app must not answer for ever without answering.
+const MAX_INTERIM: u32 = 16;
+
+/// How a try failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// What the caller is told if there is no other try.
+    pub error: Error,
+    /// Not a byte of the request reached the kernel.
+    pub unsent: bool,
+    /// A kept connection died before it brought a byte: the app closed it while idle.
+    pub stale: bool,
+}
+
+/// A request on its way to an app, and its response on the way back.
+pub struct Exchange {
+    method: Method,
+    upload: Upload,
+    timeouts: Timeouts,
+    limits: head::Limits,
+    lease: Option<Lease>,
+    decoder: Decoder,
+    reusable: bool,
+}
+
+struct Lease {
+    connection: Box<Connection>,
+    pool: Rc<Pool>,
+    _in_flight: InFlight,
+}
+
+impl Exchange {
+    /// Takes the body of a request whose fields are ready to be sent.
+    pub fn new(request: &mut Request, timeouts: &Timeouts, limits: &Limits) -> Self {
+        Self {
+            method: request.method.clone(),
+            upload: Upload::new(request, timeouts.idle_body),
+            timeouts: *timeouts,
+            limits: head::Limits {
+                bytes: limits.response_header_bytes,
+                fields: limits.headers,
+                target: 0,
+            },
+            lease: None,
+            decoder: Decoder::new(Framing::None),
+            reusable: false,
+        }
+    }
+
+    /// Whether another try could send the whole request again.
+    pub fn can_rewind(&self) -> bool {
+        self.upload.can_rewind()
+    }
+
+    /// Gets ready for another try.
+    pub fn rewind(&mut self) {
+        self.lease = None;
+        self.upload.rewind();
+    }
+
+    /// Sends the request and waits for the response head.
+    pub async fn run(
+        &mut self,
+        connection: Box<Connection>,
+        in_flight: InFlight,
+        pool: &Rc<Pool>,
+    ) -> Result<ResponseHead, Failure> {
+        let reused = connection.reused;
+        let lease =
+            self.lease.insert(Lease { connection, pool: pool.clone(), _in_flight: in_flight });
+        let connection = &mut lease.connection;
+        connection.deadline.clear();
+        self.upload.begin(&mut connection.out);
+        let mut scan = HeadScan::default();
+        let mut interim = 0;
+        let (upload, timeouts) = (&mut self.upload, &self.timeouts);
+        let (method, limits) = (&self.method, &self.limits);
+        let head = poll_fn(|cx| {
+            loop {
+                upload.poll_beside_response(connection, cx)?;
+                match head::take_response(&mut connection.read, &mut scan, method, limits)? {
+                    Some(head) if head.status.is_informational() => {
+                        interim += 1;
+                        if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
+                            return Poll::Ready(Err(Error::AppUpgraded));
+                        }
+                        if interim > MAX_INTERIM {
+                            return Poll::Ready(Err(Error::AppMalformed(Malformed::StartLine)));
+                        }
+                        upload.interim(head.status);
+                        continue;
+                    }
+                    Some(head) => return Poll::Ready(Ok(head)),
+                    None => {}
+                }
+                match poll_read(&mut connection.stream, &mut connection.read, 0, cx) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(closed_before_head(connection))),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(error)) => {
+                        return Poll::Ready(Err(Error::AppClosed(Some(error))));
+                    }
+                    Poll::Pending => {
+                        if upload.is_done() && !upload.response_timed {
+                            upload.response_timed = true;
+                            connection.deadline.set_in(timeouts.response);
+                        }
+                        return connection.deadline.poll_passed(cx).map(|()| Err(Error::ResponseTimeout));
+                    }
+                }
+            }
+        })
+        .await;
+        match head {
+            Ok(head) => {
+                self.begin_body(&head);
+                Ok(head)
+            }
+            Err(error) => Err(self.failed(error, reused)),
+        }
+    }
+
+    fn failed(&mut self, error: Error, reused: bool) -> Failure {
+        let sent = self.upload.sent();
+        let closed = matches!(error, Error::AppClosed(_));
+        let silent = self.lease.take().is_some_and(|lease| lease.connection.read.is_empty());
+        Failure {
+            unsent: closed && sent == Sent::Nothing,
+            stale: closed && reused && silent,
+            error,
+        }
+    }
+
+    fn begin_body(&mut self, head: &ResponseHead) {
+        self.decoder = Decoder::new(head.framing);
+        self.reusable = head.keep_alive;
+        let Some(lease) = &mut self.lease else { return };
+        lease.connection.deadline.clear();
+        if let Some(timeout) = head.keep_alive_timeout {
+            // A second less than the app says, so that its close and our request do not cross.
+            let kept = timeout.saturating_sub(std::time::Duration::from_secs(1));
+            lease.connection.keepalive = kept.min(self.timeouts.upstream_keepalive);
+        }
+    }
+
+    /// Turns what is left into the response's body.
+    pub fn into_body(mut self, framing: Framing) -> Body {
+        if self.decoder.is_done() && self.upload.is_done() {
+            self.settle();
+            return Body::empty();
+        }
+        let length = match framing {
+            Framing::None => Some(0),
+            Framing::Length(length) => Some(length),
+            Framing::Chunked | Framing::UntilClose => None,
+        };
+        if self.decoder.is_done() {
+            // The answer is complete before the upload is: nothing more is owed to either side.
+            return Body::empty();
+        }
+        Body::stream(Box::new(self), length)
+    }
+
+    /// The message ended clean: the connection may serve the next.
+    fn settle(&mut self) {
+        let Some(lease) = self.lease.take() else { return };
+        let clean = self.reusable
+            && self.decoder.is_done()
+            && self.upload.sent() == Sent::All
+            && lease.connection.read.is_empty();
+        if clean {
+            lease.pool.give_back(lease.connection);
+        }
+    }
+
+    fn poll_decoded(&mut self, cx: &mut Context<'_>) -> Poll<Result<Decoded, Error>> {
+        let Some(lease) = &mut self.lease else { return Poll::Ready(Ok(Decoded::End)) };
+        let connection = &mut lease.connection;
+        loop {
+            match self.decoder.decode(&mut connection.read).map_err(Error::AppMalformed)? {
+                Decoded::More => {}
+                found => {
+                    connection.deadline.clear();
+                    return Poll::Ready(Ok(found));
+                }
+            }
+            let expected = self.decoder.expected();
+            match poll_read(&mut connection.stream, &mut connection.read, expected, cx) {
+                Poll::Ready(Ok(0)) if self.decoder.ends_with_connection() => {
+                    return Poll::Ready(Ok(Decoded::End));
+                }
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(Error::AppMalformed(Malformed::Incomplete)));
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::AppClosed(Some(error)))),
+                Poll::Pending => {
+                    if !connection.deadline.is_set() {
+                        connection.deadline.set_in(self.timeouts.idle_body);
+                    }
+                    let passed = connection.deadline.poll_passed(cx);
+                    return passed.map(|()| Err(Error::AppBodyTimeout));
+                }
+            }
+        }
+    }
+}
+
+impl Source for Exchange {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Error>>> {
+        if let Some(lease) = &mut self.lease
+            && let Err(error) = self.upload.poll_beside_response(&mut lease.connection, cx)
+        {
+            self.lease = None;
+            return Poll::Ready(Some(Err(error)));
+        }
+        match std::task::ready!(self.poll_decoded(cx)) {
+            Ok(Decoded::Data(data)) => {
+                // The last piece of a body of known length ends it: the connection is free
+                // before the caller has read it.
+                if self.decoder.is_done() {
+                    self.settle();
+                }
+                Poll::Ready(Some(Ok(Frame::Data(data))))
+            }
+            Ok(Decoded::Trailers(fields)) => {
+                self.settle();
+                Poll::Ready(Some(Ok(Frame::Trailers(fields))))
+            }
+            Ok(Decoded::End | Decoded::More) => {
+                self.settle();
+                Poll::Ready(None)
+            }
+            Err(error) => {
+                self.lease = None;
+                Poll::Ready(Some(Err(error)))
+            }
+        }
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(lease) = &mut self.lease {
+            // A failure shows again when the next piece is asked for.
+            let _ = self.upload.poll_beside_response(&mut lease.connection, cx);
+        }
+    }
+}
+
+fn closed_before_head(connection: &Connection) -> Error {
+    if connection.read.is_empty() {
+        Error::AppClosed(None)
+    } else {
+        Error::AppMalformed(Malformed::Incomplete)
+    }
+}

@@ -1,0 +1,265 @@
+//! The request's half of an exchange: head, then body, as fast as the app reads.
+//!
+//! A failed write does not end the exchange: an app that answers 413 and closes
+//! has often answered before the write failed, and that answer is the caller's.
+
+use std::io::IoSlice;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{Method, StatusCode};
+
+use super::super::pool::Connection;
+use crate::body::{Body, Frame};
+use crate::clock::Deadline;
+use crate::error::Error;
+use crate::fields::Fields;
+use crate::http1::encode;
+use crate::http1::head::Framing;
+use crate::io::poll_write;
+use crate::message::Request;
+
+/// How long an app that does not know `Expect` is waited for, RFC 9110 section 10.1.1.
+const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+
+/// How much of the request was handed to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// Not a byte.
+    Nothing,
+    /// A part.
+    Some,
+    /// Everything.
+    All,
+}
+
+pub(super) struct Upload {
+    method: Method,
+    target: Bytes,
+    fields: Fields,
+    framing: Framing,
+    body: Body,
+    body_ended: bool,
+    body_begun: bool,
+    chunk: Bytes,
+    tail: &'static [u8],
+    sent: Sent,
+    broken: bool,
+    opened: bool,
+    gate: Gate,
+    idle_body: Duration,
+    waiting: Deadline,
+    /// The response's own deadline runs.
+    pub(super) response_timed: bool,
+}
+
+/// Whether the body may be asked for: asking makes the caller send it.
+enum Gate {
+    Open,
+    /// Until the app says `100 (Continue)`, or this passes.
+    Continue(Deadline),
+}
+
+impl Upload {
+    pub(super) fn new(request: &mut Request, idle_body: Duration) -> Self {
+        let body = std::mem::take(&mut request.body);
+        let gate = if request.expects_continue && !body.is_empty() {
+            Gate::Continue(Deadline::new())
+        } else {
+            Gate::Open
+        };
+        Self {
+            method: request.method.clone(),
+            target: request.target.clone(),
+            fields: std::mem::take(&mut request.fields),
+            framing: framing(&request.method, &body),
+            body_ended: body.is_empty(),
+            body,
+            body_begun: false,
+            chunk: Bytes::new(),
+            tail: &[],
+            sent: Sent::Nothing,
+            broken: false,
+            opened: false,
+            gate,
+            idle_body,
+            waiting: Deadline::new(),
+            response_timed: false,
+        }
+    }
+
+    /// Puts the head at the start of a try.
+    pub(super) fn begin(&mut self, out: &mut BytesMut) {
+        out.clear();
+        encode::request_head(out, &self.method, &self.target, &self.fields, self.framing);
+        if self.framing == Framing::Chunked && !self.chunk.is_empty() {
+            encode::chunk_start(out, self.chunk.len());
+        }
+    }
+
+    pub(super) fn sent(&self) -> Sent {
+        self.sent
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.sent == Sent::All || self.broken
+    }
+
+    /// Whether the request is still whole: nothing of the body was taken from
+    /// the caller, or what was taken is still here, unsent.
+    pub(super) fn can_rewind(&self) -> bool {
+        !self.body_begun || (self.sent == Sent::Nothing && !self.chunk.is_empty())
+    }
+
+    pub(super) fn rewind(&mut self) {
+        self.sent = Sent::Nothing;
+        self.broken = false;
+        self.opened = false;
+        self.response_timed = false;
+        self.waiting.clear();
+    }
+
+    /// An interim response came.
+    pub(super) fn interim(&mut self, status: StatusCode) {
+        if status == StatusCode::CONTINUE {
+            self.gate = Gate::Open;
+        }
+    }
+
+    /// Sends what can be sent now. Only the caller's own failures are errors:
+    /// that the app stopped reading shows in its response, or in the lack of one.
+    pub(super) fn poll_beside_response(
+        &mut self,
+        connection: &mut Connection,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Error> {
+        if self.is_done() {
+            return Ok(());
+        }
+        match self.poll(connection, cx) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    fn poll(
+        &mut self,
+        connection: &mut Connection,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        // A small body that is already there leaves with the head, in one write.
+        if !self.opened {
+            self.opened = true;
+            if self.chunk.is_empty() {
+                let _ = self.poll_piece(&mut connection.out, cx)?;
+            }
+        }
+        loop {
+            ready!(self.poll_flush(connection, cx)?);
+            if self.broken {
+                return Poll::Ready(Ok(()));
+            }
+            if self.body_ended {
+                self.sent = Sent::All;
+                return Poll::Ready(Ok(()));
+            }
+            ready!(self.poll_piece(&mut connection.out, cx)?);
+        }
+    }
+
+    /// Takes the next piece of the body.
+    fn poll_piece(
+        &mut self,
+        out: &mut BytesMut,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        if self.body_ended || self.poll_gate(cx).is_pending() {
+            return if self.body_ended { Poll::Ready(Ok(())) } else { Poll::Pending };
+        }
+        let frame = ready!(self.body.poll_frame(cx));
+        self.body_begun = true;
+        let chunked = self.framing == Framing::Chunked;
+        match frame.transpose()? {
+            Some(Frame::Data(data)) => {
+                if chunked {
+                    encode::chunk_start(out, data.len());
+                    self.tail = encode::CHUNK_END;
+                }
+                self.chunk = data;
+            }
+            Some(Frame::Trailers(trailers)) => {
+                self.body_ended = true;
+                if chunked {
+                    encode::last_chunk(out, Some(&trailers));
+                }
+            }
+            None => {
+                self.body_ended = true;
+                if chunked {
+                    encode::last_chunk(out, None);
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Gate::Continue(wait) = &mut self.gate {
+            if !wait.is_set() {
+                wait.set_in(CONTINUE_WAIT);
+            }
+            ready!(wait.poll_passed(cx));
+            self.gate = Gate::Open;
+        }
+        Poll::Ready(())
+    }
+
+    /// Hands everything queued to the kernel; an app that reads nothing for
+    /// too long counts as broken.
+    fn poll_flush(
+        &mut self,
+        connection: &mut Connection,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let Connection { stream, out, .. } = connection;
+        while out.has_remaining() || self.chunk.has_remaining() || !self.tail.is_empty() {
+            let slices = [IoSlice::new(out), IoSlice::new(&self.chunk), IoSlice::new(self.tail)];
+            match poll_write(stream, &slices, cx) {
+                Poll::Ready(Ok(mut written)) => {
+                    self.waiting.clear();
+                    self.sent = Sent::Some;
+                    for part in [out as &mut dyn Buf, &mut self.chunk, &mut self.tail] {
+                        let taken = written.min(part.remaining());
+                        part.advance(taken);
+                        written -= taken;
+                    }
+                }
+                Poll::Ready(Err(_)) => {
+                    self.broken = true;
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Pending => {
+                    if !self.waiting.is_set() {
+                        self.waiting.set_in(self.idle_body);
+                    }
+                    ready!(self.waiting.poll_passed(cx));
+                    return Poll::Ready(Err(Error::ResponseTimeout));
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// One framing of the gateway's own for what leaves.
+fn framing(method: &Method, body: &Body) -> Framing {
+    // RFC 9110 section 8.6: a method that expects content says that there is none.
+    let expects = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+    match body.length() {
+        Some(0) if expects => Framing::Length(0),
+        Some(0) => Framing::None,
+        Some(length) => Framing::Length(length),
+        None => Framing::Chunked,
+    }
+}

@@ -1,0 +1,242 @@
+//! Active health: one probe, the tally that turns results into readiness, and
+//! the loop that repeats both.
+//!
+//! Runs on the control-plane runtime, never on a worker, and touches no route:
+//! the caller hears of every result and acts on it. A probe trusts nothing that
+//! it receives: its time and its bytes are bounded, and no redirect is followed,
+//! which would let an app point the gateway at any address.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::time::{self, Instant, MissedTickBehavior};
+
+/// What a probe calls itself, so that an app can leave it out of its logs.
+const USER_AGENT: &str = "ignite-gateway-probe";
+/// The most that is read of a response's head, and of its body.
+const MAX_RESPONSE: usize = 64 << 10;
+
+/// When an app is probed, and what the results mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timings {
+    /// From the start of the watch to the first probe.
+    pub initial_delay: Duration,
+    /// From the start of one probe to the start of the next.
+    pub period: Duration,
+    /// All that one probe may take.
+    pub timeout: Duration,
+    /// Failures in a row that make a ready app unready.
+    pub failures: u32,
+    /// Successes in a row that make an unready app ready.
+    pub successes: u32,
+}
+
+impl Timings {
+    /// What the platform promises to every container.
+    pub const CONTRACT: Self = Self {
+        initial_delay: Duration::from_secs(2),
+        period: Duration::from_secs(5),
+        timeout: Duration::from_secs(1),
+        failures: 3,
+        successes: 1,
+    };
+
+    /// The same for an endpoint that runs already: probed at once.
+    #[must_use]
+    pub const fn without_initial_delay(self) -> Self {
+        Self { initial_delay: Duration::ZERO, ..self }
+    }
+}
+
+/// Why a probe failed.
+#[derive(Debug, Error)]
+pub enum ProbeFailure {
+    /// Nothing listens at the address.
+    #[error("the connection was refused")]
+    Refused,
+    /// The address could not be reached.
+    #[error("the address could not be reached")]
+    Unreachable(#[source] io::Error),
+    /// No complete answer came in time.
+    #[error("no answer came in time")]
+    Timeout,
+    /// The answer's status was not 2xx.
+    #[error("the answer was {0}, not 2xx")]
+    Status(u16),
+    /// The answer was no HTTP/1.1, or broke off.
+    #[error("the answer was not valid HTTP/1.1 or broke off")]
+    Broken(#[source] hyper::Error),
+    /// The health path cannot be written into a request.
+    #[error("the health path cannot be requested")]
+    Path(#[source] http::Error),
+}
+
+/// What one probe of [`watch`] came to.
+#[derive(Debug)]
+pub struct Report {
+    /// Whether the app counts as ready after this probe.
+    pub ready: bool,
+    /// Set when this probe changed that.
+    pub change: Option<Change>,
+    /// The probe itself.
+    pub outcome: Result<(), ProbeFailure>,
+}
+
+/// A change of readiness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Enough successes in a row.
+    Ready,
+    /// Enough failures in a row.
+    Unready,
+}
+
+/// Probes `address` for ever and tells `on_result` of each probe; the app counts
+/// as unready until a probe says otherwise.
+///
+/// Ends only when dropped or aborted. A caller that wants liveness as well feeds
+/// the outcomes to a second [`Tally`] that begins ready.
+pub async fn watch(
+    address: SocketAddr,
+    path: &str,
+    timings: Timings,
+    on_result: impl FnMut(Report),
+) -> Infallible {
+    repeat(timings, || probe(address, path, timings.timeout), on_result).await
+}
+
+async fn repeat<P>(
+    timings: Timings,
+    mut probe: impl FnMut() -> P,
+    mut on_result: impl FnMut(Report),
+) -> Infallible
+where
+    P: Future<Output = Result<(), ProbeFailure>>,
+{
+    let mut tally = Tally::new(timings, false);
+    // An interval of zero panics; a busy loop of probes would be no better.
+    let period = timings.period.max(Duration::from_millis(1));
+    let mut ticks = time::interval_at(Instant::now() + timings.initial_delay, period);
+    // After a pause of this process an app gets one probe, not a burst of them.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let outcome = probe().await;
+        let change = tally.record(outcome.is_ok());
+        on_result(Report { ready: tally.ready(), change, outcome });
+    }
+}
+
+/// Asks once: `GET path` at `address`, where 2xx within `timeout` is success.
+pub async fn probe(address: SocketAddr, path: &str, timeout: Duration) -> Result<(), ProbeFailure> {
+    time::timeout(timeout, exchange(address, path)).await.unwrap_or(Err(ProbeFailure::Timeout))
+}
+
+async fn exchange(address: SocketAddr, path: &str) -> Result<(), ProbeFailure> {
+    let request = Request::get(path)
+        .header(header::HOST, address.to_string())
+        .header(header::USER_AGENT, USER_AGENT)
+        .header(header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(ProbeFailure::Path)?;
+    let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => ProbeFailure::Refused,
+        _ => ProbeFailure::Unreachable(error),
+    })?;
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_RESPONSE)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(ProbeFailure::Broken)?;
+
+    // The connection is driven right here: dropping the probe closes it. It may
+    // end first, with the answer already handed over: the answer decides then.
+    let mut answer = pin!(answer(sender, request));
+    tokio::select! {
+        biased;
+        result = &mut answer => result,
+        _ = connection => answer.await,
+    }
+}
+
+async fn answer(
+    mut sender: http1::SendRequest<Empty<Bytes>>,
+    request: Request<Empty<Bytes>>,
+) -> Result<(), ProbeFailure> {
+    let response = sender.send_request(request).await.map_err(ProbeFailure::Broken)?;
+    let status = response.status();
+    if !status.is_success() {
+        return Err(ProbeFailure::Status(status.as_u16()));
+    }
+    // The body is read, so that an app that promises 2xx and then breaks off does
+    // not pass, but only so far: a health path that streams must not hold a probe.
+    let mut body = response.into_body();
+    let mut seen = 0;
+    while seen < MAX_RESPONSE {
+        match body.frame().await {
+            None => break,
+            Some(frame) => {
+                let frame = frame.map_err(ProbeFailure::Broken)?;
+                seen += frame.data_ref().map_or(0, Bytes::len);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Turns a row of results into readiness: only a run of contrary results that is
+/// long enough changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    failures: u32,
+    successes: u32,
+    ready: bool,
+    /// Results in a row that speak against `ready`.
+    contrary: u32,
+}
+
+impl Tally {
+    /// Begins with no results, by the thresholds of `timings`; a threshold of 0 counts as 1.
+    pub fn new(timings: Timings, initially_ready: bool) -> Self {
+        Self {
+            failures: timings.failures.max(1),
+            successes: timings.successes.max(1),
+            ready: initially_ready,
+            contrary: 0,
+        }
+    }
+
+    /// Whether the app counts as ready.
+    pub fn ready(&self) -> bool {
+        self.ready
+    }
+
+    /// Counts one result; says so when it changed the readiness.
+    pub fn record(&mut self, success: bool) -> Option<Change> {
+        if success == self.ready {
+            self.contrary = 0;
+            return None;
+        }
+        self.contrary += 1;
+        let needed = if success { self.successes } else { self.failures };
+        if self.contrary < needed {
+            return None;
+        }
+        self.ready = success;
+        self.contrary = 0;
+        Some(if success { Change::Ready } else { Change::Unready })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! A worker: one thread, one runtime, its own listening sockets, connections
+//! and pool. What a request needs stays on it from accept to answer.
+//!
+//! The kernel spreads connections by hash, which is uneven for few of them, so
+//! a worker with clearly more than the least loaded one hands the newcomer
+//! over, before a byte of it was read.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use crate::gateway::headers::forwarded::Peer;
+use crate::gateway::{Gateway, Shared};
+use crate::listener::accept::accept;
+use crate::listener::connection;
+use crate::shutdown::Drain;
+use crate::telemetry::metrics::WorkerMetrics;
+
+/// Tasks polled between two looks at the sockets. The default of 61 looks too
+/// often under load: 200 was measured best at 512 connections.
+const EVENT_INTERVAL: u32 = 200;
+/// How often idle connections to endpoints are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// A connection on its way to a less loaded worker.
+type Handover = (std::net::TcpStream, SocketAddr);
+
+/// What the workers know of each other.
+pub struct Crew {
+    open: AtomicUsize,
+    members: Vec<Member>,
+}
+
+struct Member {
+    load: AtomicUsize,
+    metrics: Arc<WorkerMetrics>,
+    inbox: mpsc::UnboundedSender<Handover>,
+}
+
+/// One worker before it runs.
+pub struct Worker {
+    index: usize,
+    crew: Arc<Crew>,
+    inbox: mpsc::UnboundedReceiver<Handover>,
+    listeners: Vec<std::net::TcpListener>,
+    shared: Arc<Shared>,
+    drain: Drain,
+    stop_accepting: Drain,
+    end: Drain,
+}
+
+/// The signals of all workers.
+#[derive(Clone)]
+pub struct Signals {
+    /// Idle connections close, others after their request.
+    pub drain: Vec<Drain>,
+    /// Listening sockets close.
+    pub stop_accepting: Vec<Drain>,
+    /// Whatever still runs is dropped.
+    pub end: Drain,
+}
+
+/// Makes `count` workers; `listeners` holds each worker's sockets.
+pub fn crew(
+    listeners: Vec<Vec<std::net::TcpListener>>,
+    shared: &Arc<Shared>,
+) -> (Arc<Crew>, Vec<Worker>, Signals) {
+    let (members, inboxes): (Vec<_>, Vec<_>) = listeners
+        .iter()
+        .map(|_| {
+            let (inbox, receiver) = mpsc::unbounded_channel();
+            let member =
+                Member { load: AtomicUsize::new(0), metrics: Arc::default(), inbox };
+            (member, receiver)
+        })
+        .unzip();
+    let crew = Arc::new(Crew { open: AtomicUsize::new(0), members });
+    let mut signals = Signals { drain: Vec::new(), stop_accepting: Vec::new(), end: Drain::new() };
+    let workers = listeners
+        .into_iter()
+        .zip(inboxes)
+        .enumerate()
+        .map(|(index, (listeners, inbox))| {
+            let (drain, stop_accepting) = (Drain::new(), Drain::new());
+            signals.drain.push(drain.clone());
+            signals.stop_accepting.push(stop_accepting.clone());
+            let (crew, shared, end) = (crew.clone(), shared.clone(), signals.end.clone());
+            Worker { index, crew, inbox, listeners, shared, drain, stop_accepting, end }
+        })
+        .collect();
+    (crew, workers, signals)
+}
+
+impl Crew {
+    /// Connections of callers that are open.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Each worker's counters.
+    pub fn metrics(&self) -> impl Iterator<Item = &Arc<WorkerMetrics>> {
+        self.members.iter().map(|member| &member.metrics)
+    }
+
+    /// The least loaded other worker, if `index` has clearly more than it: more
+    /// than one connection, and more than an eighth.
+    fn relief(&self, index: usize) -> Option<&Member> {
+        let own = self.members.get(index)?.load.load(Ordering::Relaxed);
+        let least = self.members.iter().min_by_key(|member| member.load.load(Ordering::Relaxed))?;
+        let less = least.load.load(Ordering::Relaxed);
+        (own > less + 1 + less / 8).then_some(least)
+    }
+}
+
+impl Worker {
+    /// Starts the thread; it ends when its connections have ended after a drain.
+    pub fn start(self) -> io::Result<std::thread::JoinHandle<()>> {
+        let name = format!("worker-{}", self.index);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .event_interval(EVENT_INTERVAL)
+            .build()?;
+        std::thread::Builder::new().name(name).spawn(move || {
+            let tasks = LocalSet::new();
+            tasks.block_on(&runtime, self.run());
+        })
+    }
+
+    async fn run(mut self) {
+        let gateway = Gateway::new(self.shared.clone());
+        let own = Rc::new(Own { index: self.index, crew: self.crew.clone() });
+        let housekeeping = tokio::task::spawn_local(housekeeping(gateway.clone(), own.clone()));
+        let mut accepting = Vec::new();
+        for listener in std::mem::take(&mut self.listeners) {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => accepting.push(tokio::task::spawn_local(accept_all(
+                    listener,
+                    gateway.clone(),
+                    own.clone(),
+                    self.drain.clone(),
+                    self.stop_accepting.clone(),
+                ))),
+                Err(error) => tracing::error!(%error, "a listening socket is lost"),
+            }
+        }
+        loop {
+            tokio::select! {
+                handed = self.inbox.recv() => {
+                    let Some((stream, address)) = handed else { break };
+                    if let Ok(stream) = TcpStream::from_std(stream) {
+                        begin(stream, address, &gateway, &own, &self.drain);
+                    } else {
+                        own.closed();
+                    }
+                }
+                () = self.drain.begun() => break,
+            }
+        }
+        // Accepting ends with the last connection that the kernel had accepted already.
+        for task in accepting {
+            let _ = task.await;
+        }
+        tokio::select! {
+            () = own.emptied() => {}
+            () = self.end.begun() => {}
+        }
+        housekeeping.abort();
+    }
+}
+
+/// A worker's own part in the crew.
+struct Own {
+    index: usize,
+    crew: Arc<Crew>,
+}
+
+impl Own {
+    fn member(&self) -> Option<&Member> {
+        self.crew.members.get(self.index)
+    }
+
+    fn count(&self, field: impl Fn(&WorkerMetrics) -> &AtomicU64) {
+        if let Some(member) = self.member() {
+            field(&member.metrics).fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn load(&self) -> usize {
+        self.member().map_or(0, |member| member.load.load(Ordering::Relaxed))
+    }
+
+    fn closed(&self) {
+        self.crew.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(member) = self.member() {
+            member.load.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until no connection is left.
+    async fn emptied(&self) {
+        while self.load() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// Counts a connection as long as it lives.
+struct Open(Rc<Own>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.closed();
+    }
+}
+
+async fn accept_all(
+    listener: TcpListener,
+    gateway: Rc<Gateway>,
+    own: Rc<Own>,
+    drain: Drain,
+    stop: Drain,
+) {
+    loop {
+        // Biased: what the kernel has accepted already is served before the socket closes.
+        let (stream, address) = tokio::select! {
+            biased;
+            accepted = accept(&listener) => accepted,
+            () = stop.begun() => return,
+        };
+        own.count(|metrics| &metrics.accepted);
+        let limit = gateway.shared().settings.load().limits.connections;
+        if own.crew.open.fetch_add(1, Ordering::Relaxed) >= limit {
+            own.crew.open.fetch_sub(1, Ordering::Relaxed);
+            own.count(|metrics| &metrics.refused);
+            continue;
+        }
+        match own.crew.relief(own.index).filter(|_| !drain.is_draining()) {
+            Some(other) => hand_over(stream, address, other, &own),
+            None => {
+                if let Some(member) = own.member() {
+                    member.load.fetch_add(1, Ordering::Relaxed);
+                }
+                begin(stream, address, &gateway, &own, &drain);
+            }
+        }
+    }
+}
+
+fn hand_over(stream: TcpStream, address: SocketAddr, other: &Member, own: &Own) {
+    own.count(|metrics| &metrics.handed_over);
+    // Counted at once, so that the next newcomer does not go there as well.
+    other.load.fetch_add(1, Ordering::Relaxed);
+    let sent = stream.into_std().map(|stream| other.inbox.send((stream, address)).is_ok());
+    if !sent.unwrap_or(false) {
+        other.load.fetch_sub(1, Ordering::Relaxed);
+        own.crew.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn begin(
+    stream: TcpStream,
+    address: SocketAddr,
+    gateway: &Rc<Gateway>,
+    own: &Rc<Own>,
+    drain: &Drain,
+) {
+    let open = Open(own.clone());
+    let gateway = gateway.clone();
+    let drain = drain.watch();
+    tokio::task::spawn_local(async move {
+        let _open = open;
+        let peer = Peer::new(address, &gateway.shared().settings.load().trusted_proxies);
+        connection::serve(stream, peer, gateway, drain).await;
+    });
+}
+
+/// Looks after idle upstream connections and publishes this worker's counts.
+async fn housekeeping(gateway: Rc<Gateway>, own: Rc<Own>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let pool = gateway.upstream().pool();
+        pool.set_limit(gateway.shared().settings.load().limits.upstream_idle);
+        pool.sweep();
+        if let Some(member) = own.member() {
+            let (counts, metrics) = (pool.counts(), &member.metrics);
+            metrics.pool_idle.store(counts.idle.get(), Ordering::Relaxed);
+            metrics.pool_reused.store(counts.reused.get(), Ordering::Relaxed);
+            metrics.pool_missed.store(counts.missed.get(), Ordering::Relaxed);
+            metrics.connections.store(own.load() as u64, Ordering::Relaxed);
+        }
+    }
+}
