@@ -18,12 +18,14 @@ use crate::message::{Request, Response};
 use crate::upstream::Upstream;
 
 pub mod admit;
+pub mod date;
 pub mod headers;
 pub mod host;
 pub mod record;
 pub mod reply;
 pub mod routes;
 
+use date::DateClock;
 use headers::forwarded::Peer;
 use record::Record;
 use routes::RouteTable;
@@ -80,6 +82,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     upstream: Upstream,
     ids: RefCell<ExecutionIds>,
+    date: DateClock,
 }
 
 impl Gateway {
@@ -90,6 +93,7 @@ impl Gateway {
             shared,
             upstream: Upstream::new(idle),
             ids: RefCell::new(ExecutionIds::new()),
+            date: DateClock::default(),
         })
     }
 
@@ -114,7 +118,10 @@ impl Gateway {
         let mut record =
             Record::of_refused(&self.shared, self.ids.borrow_mut().mint(), peer, &settings);
         record.failed(error);
-        (reply::problem(error, record.execution_id(), None), record)
+        let mut response = reply::problem(error, record.execution_id(), None);
+        self.date.ensure(&mut response);
+        record.answered(&response);
+        (response, record)
     }
 
     /// The answer to a request in which the gateway itself failed; its record closed already.
@@ -127,13 +134,14 @@ impl Gateway {
         let settings = self.shared.settings.load_full();
         let mut record =
             Record::open(&self.shared, self.ids.borrow_mut().mint(), peer, &request, &settings);
-        let response = match self.proxy(&mut request, peer, &mut record, &settings).await {
+        let mut response = match self.proxy(&mut request, peer, &mut record, &settings).await {
             Ok(response) => response,
             Err(error) => {
                 record.failed(&error);
                 reply::problem(&error, record.execution_id(), Some(&request))
             }
         };
+        self.date.ensure(&mut response);
         record.answered(&response);
         (response, record)
     }

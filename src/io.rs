@@ -16,7 +16,7 @@ const READ_LARGE: usize = 64 << 10;
 const ROOM: usize = 2 << 10;
 
 /// Reads once into `buffer`; `expected` is how much is known to come.
-pub fn poll_read<S: AsyncRead + Unpin>(
+pub(crate) fn poll_read<S: AsyncRead + Unpin>(
     stream: &mut S,
     buffer: &mut BytesMut,
     expected: u64,
@@ -32,7 +32,7 @@ pub fn poll_read<S: AsyncRead + Unpin>(
 }
 
 /// Writes once as much of the slices as the kernel takes.
-pub fn poll_write<S: AsyncWrite + Unpin>(
+pub(crate) fn poll_write<S: AsyncWrite + Unpin>(
     stream: &mut S,
     slices: &[IoSlice<'_>],
     cx: &mut Context<'_>,

@@ -5,6 +5,8 @@
 //! own fields added: nothing that a caller sends can remove or double them.
 //! The fields that stay keep their bytes and their order.
 
+use std::task::{Context, Poll, ready};
+
 use crate::body::{Body, Frame, Source};
 use crate::error::Error;
 use crate::fields::{Fields, Known};
@@ -18,6 +20,7 @@ pub mod hop;
 pub mod reserved;
 
 use forwarded::Peer;
+use hop::Nominated;
 
 /// Turns the caller's fields into those for the app.
 pub fn rewrite_request(
@@ -27,7 +30,8 @@ pub fn rewrite_request(
     execution_id: &ExecutionId,
 ) -> Result<(), Error> {
     let accepts_trailers = hop::accepts_trailers(&request.fields);
-    hop::strip(&mut request.fields)?;
+    let nominated = hop::strip(&mut request.fields);
+    hop::refuse_protected(&nominated)?;
     reserved::strip(&mut request.fields);
     forwarded::strip(&mut request.fields, peer);
     if accepts_trailers {
@@ -35,19 +39,18 @@ pub fn rewrite_request(
     }
     reserved::insert(&mut request.fields, route, execution_id);
     forwarded::insert(&mut request.fields, peer);
-    filter_trailers(&mut request.body);
+    filter_trailers(&mut request.body, nominated);
     Ok(())
 }
 
 /// Turns the app's response into the caller's.
 pub fn rewrite_response(answer: Answer, execution_id: &ExecutionId) -> Response {
     let Answer { mut head, exchange } = answer;
-    // What an app nominates beyond its rights is ignored: its answer still counts.
-    let _ = hop::strip(&mut head.fields);
+    let nominated = hop::strip(&mut head.fields);
     reserved::strip(&mut head.fields);
     reserved::insert_id(&mut head.fields, execution_id);
     let mut body = exchange.into_body(head.framing);
-    filter_trailers(&mut body);
+    filter_trailers(&mut body, nominated);
     Response {
         status: head.status,
         reason: head.reason,
@@ -59,39 +62,43 @@ pub fn rewrite_response(answer: Answer, execution_id: &ExecutionId) -> Response 
 }
 
 /// Trailers are fields too, and come when the header section is long gone.
-fn filter_trailers(body: &mut Body) {
+fn filter_trailers(body: &mut Body, nominated: Nominated) {
     // A body whose length was declared cannot have any.
     if body.is_empty() || body.length().is_some() {
         return;
     }
     let inner = std::mem::take(body);
-    *body = Body::stream(Box::new(FilteredTrailers(inner)), None);
+    *body = Body::stream(Box::new(FilteredTrailers { body: inner, nominated }), None);
 }
 
-struct FilteredTrailers(Body);
+struct FilteredTrailers {
+    body: Body,
+    nominated: Nominated,
+}
 
 impl Source for FilteredTrailers {
     fn poll_frame(
         &mut self,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame, Error>>> {
-        let mut frame = std::task::ready!(self.0.poll_frame(cx));
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame, Error>>> {
+        let mut frame = ready!(self.body.poll_frame(cx));
         if let Some(Ok(Frame::Trailers(trailers))) = &mut frame {
-            strip_trailers(trailers);
+            strip_trailers(trailers, &self.nominated);
         }
-        std::task::Poll::Ready(frame)
+        Poll::Ready(frame)
     }
 
-    fn drive(&mut self, cx: &mut std::task::Context<'_>) {
-        self.0.drive(cx);
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        self.body.drive(cx);
     }
 }
 
 /// RFC 9110 section 6.5.1: what frames, routes or authenticates a message has
 /// no place behind it.
-fn strip_trailers(trailers: &mut Fields) {
+fn strip_trailers(trailers: &mut Fields, nominated: &Nominated) {
+    let named = |name: &[u8]| nominated.iter().any(|other| other.eq_ignore_ascii_case(name));
     trailers.retain(|field| match field.known {
-        Known::Other | Known::Via | Known::Date => true,
+        Known::Other | Known::Via | Known::Date => !named(field.name),
         Known::Host
         | Known::ContentLength
         | Known::TransferEncoding

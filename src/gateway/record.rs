@@ -123,12 +123,6 @@ impl Record {
         self.status = Some(response.status.as_u16());
     }
 
-    /// The caller left before it got anything.
-    pub fn abandoned(&mut self) {
-        self.status = None;
-        self.failed(&Error::CallerGone);
-    }
-
     /// Bytes of the request body that came.
     pub fn received(&mut self, bytes: u64) {
         self.bytes_in = bytes;
@@ -158,6 +152,12 @@ fn is_logged(settings: &Settings, execution_id: &ExecutionId) -> bool {
 impl Drop for Record {
     fn drop(&mut self) {
         let took = self.started.elapsed();
+        if self.status.is_none() && self.reason.is_empty() {
+            // Dropped before there was an answer: either the gateway failed or nobody waits.
+            let error =
+                if std::thread::panicking() { Error::Internal } else { Error::CallerGone };
+            self.failed(&error);
+        }
         let metrics = match &self.route {
             Some(route) => &route.shared.metrics,
             None => {
@@ -166,9 +166,6 @@ impl Drop for Record {
             }
         };
         metrics.end(&self.method, self.status, took, (self.bytes_in, self.bytes_out));
-        if std::thread::panicking() && self.reason.is_empty() {
-            self.reason = Error::Internal.reason();
-        }
         let failed = !self.reason.is_empty() || self.status.is_none_or(|status| status >= 500);
         let wanted = self.logged
             || (failed && self.shared.settings.load().access_log.format != LogFormat::Off);

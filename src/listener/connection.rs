@@ -3,7 +3,7 @@
 //!
 //! Requests that a caller pipelines wait in the read buffer. A body is read
 //! when the app asks for it, so `100 (Continue)` is said when the app is ready
-//! to read, and a slow app slows its caller. An idle connection keeps no buffer.
+//! to read, and a slow app slows its caller.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};

@@ -9,13 +9,22 @@ use crate::error::{Error, Malformed};
 use crate::fields::{Fields, Known};
 use crate::http1::head::options;
 
-/// Removes hop-by-hop fields and whatever `Connection` nominates.
-///
+/// Field names that a message's `Connection` lines nominate, as they came.
+pub type Nominated = Vec<Vec<u8>>;
+
 /// Nominating a field that routes or frames the message is an attack or a
 /// defect, and refused.
-pub fn strip(fields: &mut Fields) -> Result<(), Error> {
+pub fn refuse_protected(nominated: &Nominated) -> Result<(), Error> {
+    if nominated.iter().any(|name| is_protected(name)) {
+        return Err(Error::Malformed(Malformed::Connection));
+    }
+    Ok(())
+}
+
+/// Removes hop-by-hop fields and whatever `Connection` nominates, and tells
+/// the latter: trailers of these names end at this hop, too.
+pub fn strip(fields: &mut Fields) -> Nominated {
     let nominated = nominated(fields);
-    let refused = nominated.iter().any(|name| is_protected(name));
     fields.retain(|field| {
         let keep = match field.known {
             Known::Connection
@@ -41,12 +50,12 @@ pub fn strip(fields: &mut Fields) -> Result<(), Error> {
         let named = || nominated.iter().any(|name| name.eq_ignore_ascii_case(field.name));
         keep && (nominated.is_empty() || field.known == Known::Host || !named())
     });
-    if refused { Err(Error::Malformed(Malformed::Connection)) } else { Ok(()) }
+    nominated
 }
 
 /// The field names that all `Connection` lines nominate; `close` and
 /// `keep-alive` are no names to look for, so most requests have none.
-fn nominated(fields: &Fields) -> Vec<Vec<u8>> {
+fn nominated(fields: &Fields) -> Nominated {
     fields
         .known(Known::Connection)
         .flat_map(options)

@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::io::IoSlice;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
@@ -70,14 +71,16 @@ struct Writer {
 impl<S: Transport> Connection<S> {
     /// Writes a response; its record closes when this returns.
     pub(super) async fn respond(
-        &self,
+        self: &Rc<Self>,
         response: Response,
         mut record: Option<Record>,
         call: Call,
         settings: &Settings,
     ) -> End {
-        // Nobody reads what is left of the request once the response needs no more of it.
-        let unread = response.body.is_empty() && !self.discard_buffered();
+        // The request's body holds this connection as long as somebody may read it. Once nobody
+        // does, what has not arrived yet never will be read: the connection has to end.
+        let uploading = Rc::strong_count(self) > 1;
+        let unread = !uploading && !self.discard_buffered();
         let framing = framing(&response, call);
         let keep_alive = call.keep_alive
             && !response.close
