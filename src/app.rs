@@ -93,17 +93,7 @@ pub fn bind(config: Config) -> Result<Bound, StartError> {
     let shared = Arc::new(Shared::new(&config));
     let (crew, workers, signals) = worker::crew(per_worker, &shared);
     let timings = Timings::CONTRACT.without_initial_delay();
-    Ok(Bound {
-        config,
-        shared,
-        crew,
-        workers,
-        signals,
-        addresses,
-        admin,
-        admin_address,
-        timings,
-    })
+    Ok(Bound { config, shared, crew, workers, signals, addresses, admin, admin_address, timings })
 }
 
 impl Bound {

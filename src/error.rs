@@ -193,10 +193,9 @@ impl Error {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnknownHost => StatusCode::NOT_FOUND,
             Self::CallerTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::QueueFull
-            | Self::ConcurrencyTimeout
-            | Self::NoReadyEndpoint
-            | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::QueueFull | Self::ConcurrencyTimeout | Self::NoReadyEndpoint | Self::Draining => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::ConnectRefused(_)
             | Self::AppClosed(_)
             | Self::AppMalformed(_)

@@ -107,7 +107,9 @@ impl Upstream {
                 tried.push(endpoint.id());
             }
             let retry = self.may_retry(&failure, &request.method, &exchange, journey.attempts)
-                && (failure.stale || balance::choose(&route.endpoints, &tried, &mut self.random.borrow_mut()).is_some());
+                && (failure.stale
+                    || balance::choose(&route.endpoints, &tried, &mut self.random.borrow_mut())
+                        .is_some());
             if !retry {
                 return Err(failure.error);
             }

@@ -76,8 +76,7 @@ pub fn crew(
         .iter()
         .map(|_| {
             let (inbox, receiver) = mpsc::unbounded_channel();
-            let member =
-                Member { load: AtomicUsize::new(0), metrics: Arc::default(), inbox };
+            let member = Member { load: AtomicUsize::new(0), metrics: Arc::default(), inbox };
             (member, receiver)
         })
         .unzip();

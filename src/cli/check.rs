@@ -37,7 +37,9 @@ struct Row {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let loaded = file::load(&arguments.config, file::environment()).map_err(Failure::usage)?;
-    let rows: Vec<Row> = loaded.config.hosts()
+    let rows: Vec<Row> = loaded
+        .config
+        .hosts()
         .into_iter()
         .map(|(host, app, port)| Row {
             host: host.to_string(),

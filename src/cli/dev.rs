@@ -2,4 +2,6 @@
 use super::Failure;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {}
-pub(super) fn run(_arguments: &Arguments) -> Result<(), Failure> { Ok(()) }
+pub(super) fn run(_arguments: &Arguments) -> Result<(), Failure> {
+    Ok(())
+}

@@ -10,8 +10,8 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use super::file;
 use super::Config;
+use super::file;
 
 /// How long a file must have been quiet: a save is several events.
 const QUIET: Duration = Duration::from_millis(50);

@@ -51,9 +51,7 @@ impl FileDiscovery {
             })
             .collect();
         // What goes, goes first: its hosts may be another app's now.
-        self.shared
-            .routes
-            .retain(|route| hosts.contains(&(route.host.clone(), route.app.clone())));
+        self.shared.routes.retain(|route| hosts.contains(&(route.host.clone(), route.app.clone())));
         for app in &config.apps {
             let spec = spec(app, config.limits.app_concurrency);
             for error in self.shared.routes.register(&spec, &config.domain) {

@@ -77,10 +77,7 @@ struct FilteredTrailers {
 }
 
 impl Source for FilteredTrailers {
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame, Error>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Error>>> {
         let mut frame = ready!(self.body.poll_frame(cx));
         if let Some(Ok(Frame::Trailers(trailers))) = &mut frame {
             strip_trailers(trailers, &self.nominated);

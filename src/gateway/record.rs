@@ -154,8 +154,7 @@ impl Drop for Record {
         let took = self.started.elapsed();
         if self.status.is_none() && self.reason.is_empty() {
             // Dropped before there was an answer: either the gateway failed or nobody waits.
-            let error =
-                if std::thread::panicking() { Error::Internal } else { Error::CallerGone };
+            let error = if std::thread::panicking() { Error::Internal } else { Error::CallerGone };
             self.failed(&error);
         }
         let metrics = match &self.route {

@@ -44,7 +44,8 @@ pub fn problem(error: &Error, execution_id: &ExecutionId, request: Option<&Reque
     }
     if matches!(error, Error::MethodNotAllowed) {
         // RFC 9110 section 15.5.6 asks for it; what the app allows beyond is not known here.
-        fields.add("allow", HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        fields
+            .add("allow", HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
     // A failing write to memory leaves an empty body; status and fields still tell.
     let body = Bytes::from(serde_json::to_vec(&problem).unwrap_or_default());

@@ -122,9 +122,7 @@ impl RouteTable {
             .iter()
             .filter_map(|port| HostName::of_port(&app.id, port.port, domain).ok())
             .filter_map(|host| self.hosts.get(&host).map(|entry| entry.value().clone()))
-            .find(|route| {
-                route.app == app.id && route.shared.app.concurrency == app.concurrency
-            })
+            .find(|route| route.app == app.id && route.shared.app.concurrency == app.concurrency)
             .map_or_else(
                 || Arc::new(AppShared::new(app.concurrency)),
                 |route| route.shared.app.clone(),

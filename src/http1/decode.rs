@@ -169,10 +169,7 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-fn take_trailers(
-    buffer: &mut BytesMut,
-    scan: &mut HeadScan,
-) -> Result<Option<Decoded>, Malformed> {
+fn take_trailers(buffer: &mut BytesMut, scan: &mut HeadScan) -> Result<Option<Decoded>, Malformed> {
     if buffer.starts_with(b"\r\n") {
         buffer.advance(2);
         return Ok(Some(Decoded::End));

@@ -13,7 +13,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use super::transport::Transport;
 use crate::body::Body;
 use crate::clock::Deadline;
@@ -26,6 +25,7 @@ use crate::http1::head::{self, Framing, HeadScan, RequestHead};
 use crate::io::poll_read;
 use crate::message::Request;
 use crate::shutdown::DrainWatch;
+use bytes::BytesMut;
 
 mod request_body;
 mod response;
@@ -92,7 +92,9 @@ pub async fn serve<S: Transport>(
             Next::Refused(error) => {
                 let (response, record) = gateway.refuse(&error, &peer);
                 let call = Call::refused();
-                if let End::Broken = connection.respond(response, Some(record), call, &settings).await {
+                if let End::Broken =
+                    connection.respond(response, Some(record), call, &settings).await
+                {
                     return;
                 }
                 return connection.close().await;

@@ -16,8 +16,7 @@ pub fn choose(
     tried: &[u64],
     random: &mut impl Rng,
 ) -> Option<Arc<Endpoint>> {
-    let usable =
-        |endpoint: &&Arc<Endpoint>| endpoint.is_ready() && !tried.contains(&endpoint.id());
+    let usable = |endpoint: &&Arc<Endpoint>| endpoint.is_ready() && !tried.contains(&endpoint.id());
     if let [only] = endpoints {
         return Some(only).filter(usable).cloned();
     }

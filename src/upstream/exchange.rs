@@ -132,7 +132,10 @@ impl Exchange {
                             upload.response_timed = true;
                             connection.deadline.set_in(timeouts.response);
                         }
-                        return connection.deadline.poll_passed(cx).map(|()| Err(Error::ResponseTimeout));
+                        return connection
+                            .deadline
+                            .poll_passed(cx)
+                            .map(|()| Err(Error::ResponseTimeout));
                     }
                 }
             }

@@ -45,7 +45,11 @@ impl<'a> Place<'a> {
     /// Takes a place if fewer than `limit` are taken.
     pub fn take(taken: &'a AtomicUsize, limit: usize) -> Result<Self, Error> {
         let place = Self(taken);
-        if taken.fetch_add(1, Ordering::Relaxed) >= limit { Err(Error::QueueFull) } else { Ok(place) }
+        if taken.fetch_add(1, Ordering::Relaxed) >= limit {
+            Err(Error::QueueFull)
+        } else {
+            Ok(place)
+        }
     }
 }
 

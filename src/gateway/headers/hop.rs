@@ -69,18 +69,12 @@ fn nominated(fields: &Fields) -> Nominated {
 /// Fields without which the message is another one.
 fn is_protected(name: &[u8]) -> bool {
     name.starts_with(b":")
-        || matches!(
-            Known::of(name),
-            Known::Host | Known::ContentLength | Known::TransferEncoding
-        )
+        || matches!(Known::of(name), Known::Host | Known::ContentLength | Known::TransferEncoding)
 }
 
 /// Whether the caller takes trailers, RFC 9110 section 10.1.4.
 pub fn accepts_trailers(fields: &Fields) -> bool {
-    fields
-        .known(Known::Te)
-        .flat_map(options)
-        .any(|option| option.eq_ignore_ascii_case(b"trailers"))
+    fields.known(Known::Te).flat_map(options).any(|option| option.eq_ignore_ascii_case(b"trailers"))
 }
 
 /// Tells the app that its trailers are welcome, on this hop's own behalf.

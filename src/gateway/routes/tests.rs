@@ -1,1 +1,101 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use super::*;
+
+fn domain() -> Domain {
+    "x.test".parse().unwrap()
+}
+
+fn app(id: &str, ports: &[(u16, &[&str])]) -> AppSpec {
+    AppSpec {
+        id: id.parse().unwrap(),
+        ports: ports
+            .iter()
+            .map(|(port, endpoints)| PortSpec {
+                port: *port,
+                endpoints: endpoints.iter().map(|text| text.parse().unwrap()).collect(),
+            })
+            .collect(),
+        concurrency: 0,
+        ready: true,
+    }
+}
+
+fn find(table: &RouteTable, host: &str) -> Option<Arc<Route>> {
+    table.hosts.get(host).map(|entry| entry.value().clone())
+}
+
+#[test]
+fn each_port_gets_its_host() {
+    let table = RouteTable::new();
+    let refused = table.register(&app("o-r/a-b", &[(80, &[]), (8080, &[])]), &domain());
+    assert_eq!(refused, []);
+    assert_eq!(find(&table, "a-b-o-r.x.test").unwrap().port, 80);
+    assert_eq!(find(&table, "a-b-o-r-8080.x.test").unwrap().port, 8080);
+    assert!(find(&table, "a-b-o-r-80.x.test").is_none());
+}
+
+#[test]
+fn a_host_stays_with_the_first_app_and_the_error_names_both() {
+    let table = RouteTable::new();
+    table.register(&app("c-d/b", &[(80, &[])]), &domain());
+    let refused = table.register(&app("d/b-c", &[(80, &[]), (81, &[])]), &domain());
+    assert_eq!(refused.len(), 1);
+    let text = refused[0].to_string();
+    for part in ["d/b-c", "c-d/b", "b-c-d.x.test"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(find(&table, "b-c-d.x.test").unwrap().app.to_string(), "c-d/b");
+    assert_eq!(find(&table, "b-c-d-81.x.test").unwrap().app.to_string(), "d/b-c");
+
+    // The port suffix collides with an organization that ends like one.
+    table.register(&app("acme/a", &[(8080, &[])]), &domain());
+    let refused = table.register(&app("acme-8080/a", &[(80, &[])]), &domain());
+    assert_eq!(refused.len(), 1, "{refused:?}");
+}
+
+#[test]
+fn a_change_keeps_what_stays() {
+    let table = RouteTable::new();
+    table.register(&app("o/a", &[(80, &["127.0.0.1:1", "127.0.0.1:2"]), (81, &[])]), &domain());
+    let old = find(&table, "a-o.x.test").unwrap();
+    table.register(&app("o/a", &[(80, &["127.0.0.1:2", "127.0.0.1:3"])]), &domain());
+    let new = find(&table, "a-o.x.test").unwrap();
+    assert!(Arc::ptr_eq(&old.shared, &new.shared));
+    assert_eq!(old.endpoints[1].id(), new.endpoints[0].id());
+    assert!(old.endpoints[0].is_retired());
+    assert!(!old.endpoints[1].is_retired());
+    assert!(find(&table, "a-o-81.x.test").is_none());
+    assert!(Arc::ptr_eq(&new, &old.shared.current().unwrap()));
+
+    table.remove(&new.app);
+    assert!(find(&table, "a-o.x.test").is_none());
+    assert!(new.endpoints.iter().all(|endpoint| endpoint.is_retired()));
+}
+
+#[test]
+fn another_apps_routes_are_not_touched() {
+    let table = RouteTable::new();
+    table.register(&app("o/a", &[(80, &["127.0.0.1:1"])]), &domain());
+    table.register(&app("o/b", &[(80, &["127.0.0.1:1"])]), &domain());
+    let before = find(&table, "a-o.x.test").unwrap();
+    table.register(&app("o/b", &[(80, &["127.0.0.1:2"])]), &domain());
+    table.remove(&"o/b".parse().unwrap());
+    assert!(Arc::ptr_eq(&before, &find(&table, "a-o.x.test").unwrap()));
+    assert!(!before.endpoints[0].is_retired());
+    let other = find(&table, "b-o.x.test");
+    assert!(other.is_none());
+}
+
+#[test]
+fn ports_of_one_app_share_its_limit_and_other_apps_do_not() {
+    let table = RouteTable::new();
+    let mut spec = app("o/a", &[(80, &[]), (81, &[])]);
+    spec.concurrency = 3;
+    table.register(&spec, &domain());
+    let (one, two) = (find(&table, "a-o.x.test").unwrap(), find(&table, "a-o-81.x.test").unwrap());
+    assert!(Arc::ptr_eq(&one.shared.app, &two.shared.app));
+    assert_eq!(one.shared.app.turns.as_ref().unwrap().available_permits(), 3);
+    table.register(&app("o/b", &[(80, &[])]), &domain());
+    assert!(find(&table, "b-o.x.test").unwrap().shared.app.turns.is_none());
+}

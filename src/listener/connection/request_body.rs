@@ -92,8 +92,7 @@ impl<S: Transport> Connection<S> {
     fn poll_write_out(&self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         let out = &mut *self.out.borrow_mut();
         let stream = &mut *self.stream.borrow_mut();
-        let written =
-            ready!(crate::io::poll_write(stream, &[std::io::IoSlice::new(out)], cx))?;
+        let written = ready!(crate::io::poll_write(stream, &[std::io::IoSlice::new(out)], cx))?;
         out.advance(written);
         Poll::Ready(Ok(()))
     }

@@ -82,10 +82,8 @@ impl<S: Transport> Connection<S> {
         let uploading = Rc::strong_count(self) > 1;
         let unread = !uploading && !self.discard_buffered();
         let framing = framing(&response, call);
-        let keep_alive = call.keep_alive
-            && !response.close
-            && !unread
-            && framing != Framing::UntilClose;
+        let keep_alive =
+            call.keep_alive && !response.close && !unread && framing != Framing::UntilClose;
         let option = match (keep_alive, call.version) {
             (true, Version::Http11) => ConnectionOption::Implied,
             (true, Version::Http10) => ConnectionOption::KeepAlive,

@@ -169,11 +169,7 @@ impl Upload {
     }
 
     /// Takes the next piece of the body.
-    fn poll_piece(
-        &mut self,
-        out: &mut BytesMut,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Error>> {
+    fn poll_piece(&mut self, out: &mut BytesMut, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.body_ended || self.poll_gate(cx).is_pending() {
             return if self.body_ended { Poll::Ready(Ok(())) } else { Poll::Pending };
         }
