@@ -1,4 +1,46 @@
-//! ignite-gateway.
+//! The edge of the Ignite platform: every call from the internet passes through here.
+//!
+//! # The way of a request
+//!
+//! A worker is a thread with its own sockets, connections and pool; a request
+//! stays on it, in one task, from accept to answer.
+//!
+//! | # | step | where | refuses with |
+//! |---|---|---|---|
+//! | 1 | accept, or hand over to a less loaded worker | [`listener::accept`], [`worker`] | the socket is closed, counted |
+//! | 2 | HTTP: read and parse the head | [`listener::connection`], [`http1::head`] | 400, 408, 414, 431, 501 |
+//! | 3 | open the record, mint the execution id | [`gateway::Gateway::handle`], [`gateway::record`], [`ids`] | |
+//! | 4 | resolve the host to a route | [`gateway::host`], [`gateway::routes`] | 400, 404 |
+//! | 5 | admit: method, size, the app's limit | [`gateway::admit`] | 405, 413, 501, 503 |
+//! | 6 | rewrite the request's fields | [`gateway::headers`] | 400 |
+//! | 7 | choose an endpoint, wait for the first ready one | [`upstream::balance`], [`upstream::wait`] | 503 |
+//! | 8 | lease a connection, or connect | [`upstream::pool`], [`upstream::connect`] | 502, 504 |
+//! | 9 | exchange: send the request, read the response head | [`upstream::exchange`] | 502, 504 |
+//! | 10 | rewrite the response's fields | [`gateway::headers`] | |
+//! | 11 | relay the body, keep or close both connections | [`listener::connection`], [`http1::decode`] | a visibly broken message |
+//! | 12 | close the record: one log line, one count | [`gateway::record`], [`telemetry`] | |
+//!
+//! A step that refuses ends the climb with an [`error::Error`]; [`gateway::reply`]
+//! turns it into the answer. Nothing else makes answers.
+//!
+//! Two orders are security. The ids are put in after every hop-by-hop and
+//! reserved field is gone, so nothing that a caller nominates can remove or
+//! double them. The request-target is taken once from the parsed head and never
+//! rebuilt from pieces, so what the app sees is what the caller sent.
+//!
+//! # Beside the way
+//!
+//! [`app`] wires everything; [`discovery`] tells the route table what there is
+//! and probes endpoints ([`upstream::health`]); [`admin`] shows the operator;
+//! [`dev`] runs a command as an app on a laptop; [`cli`] is the command line.
+//! [`config`], [`clock`], [`shutdown`], [`fields`], [`message`] and [`body`] are
+//! the plain values below all of them.
+//!
+//! # Tenets, in rank order
+//!
+//! 1. Safe between organizations. 2. Correct HTTP. 3. Fast. 4. Readable in one
+//!    sitting. 5. Configurable. When two disagree, the lower number wins.
+
 pub mod admin;
 pub mod app;
 pub mod body;
