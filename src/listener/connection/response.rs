@@ -137,7 +137,7 @@ impl<S: Transport> Connection<S> {
         loop {
             let waits = self.fill(writer, record.as_deref_mut(), cx);
             match self.poll_flush(writer, cx) {
-                Poll::Ready(Ok(())) => writer.deadline.clear(),
+                Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Error::CallerGone)),
                 Poll::Pending => {
                     writer.body.drive(cx);
@@ -216,6 +216,8 @@ impl<S: Transport> Connection<S> {
             let slices =
                 [IoSlice::new(out), IoSlice::new(&writer.chunk), IoSlice::new(writer.tail)];
             let mut written = std::task::ready!(poll_write(stream, &slices, cx))?;
+            // A slow reader has time as long as it reads at all.
+            writer.deadline.clear();
             for part in [out as &mut dyn Buf, &mut writer.chunk, &mut writer.tail] {
                 let taken = written.min(part.remaining());
                 part.advance(taken);
