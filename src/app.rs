@@ -61,7 +61,7 @@ pub struct Bound {
     addresses: Vec<SocketAddr>,
     admin: tokio::net::TcpListener,
     admin_address: SocketAddr,
-    timings: Timings,
+    timings: Option<Timings>,
 }
 
 /// Takes every address of the configuration. Needs a tokio runtime.
@@ -92,7 +92,7 @@ pub fn bind(config: Config) -> Result<Bound, StartError> {
     let admin_address = admin.local_addr().map_err(fail)?;
     let shared = Arc::new(Shared::new(&config));
     let (crew, workers, signals) = worker::crew(per_worker, &shared);
-    let timings = Timings::CONTRACT.without_initial_delay();
+    let timings = Some(Timings::CONTRACT.without_initial_delay());
     Ok(Bound { config, shared, crew, workers, signals, addresses, admin, admin_address, timings })
 }
 
@@ -114,13 +114,21 @@ impl Bound {
 
     /// Probes endpoints by other timings than the contract's.
     pub fn set_probe_timings(&mut self, timings: Timings) {
-        self.timings = timings;
+        self.timings = Some(timings);
+    }
+
+    /// Probes nothing: whoever embeds the gateway says when an endpoint is ready.
+    pub fn set_no_probes(&mut self) {
+        self.timings = None;
     }
 
     /// Serves until it is drained, or `commands` has no more senders.
     pub async fn run(self, mut commands: mpsc::Receiver<Command>) -> Result<(), StartError> {
         let state = Arc::new(State::new());
-        let mut discovery = FileDiscovery::with_timings(self.shared.clone(), self.timings);
+        let mut discovery = match self.timings {
+            Some(timings) => FileDiscovery::with_timings(self.shared.clone(), timings),
+            None => FileDiscovery::without_probes(self.shared.clone()),
+        };
         discovery.apply(&self.config);
         let threads = self
             .workers

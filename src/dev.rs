@@ -1,10 +1,16 @@
-//! The pieces of `ignite-gateway dev`: a local platform that runs a command as
-//! an app under the container contract.
+//! `ignite-gateway dev`: a local platform that runs a command as an app under the
+//! container contract, behind a gateway on this machine.
 //!
-//! They know nothing of each other nor of the gateway: the `dev` subcommand
-//! wires them. Nothing here runs on a worker.
+//! [`platform`] puts it together and is the only part that knows the gateway; the
+//! pieces know nothing of each other. Nothing here runs on a worker.
 
+mod addresses;
+mod banner;
 pub mod diagnose;
 pub mod echo;
 pub mod free_port;
+mod liveness;
+pub mod platform;
 pub mod process;
+mod screen;
+pub mod settings;

@@ -1,5 +1,5 @@
 //! Signals as commands: SIGTERM and SIGINT drain, a second one ends at once,
-//! SIGHUP reloads.
+//! SIGHUP reloads, or drains where nothing can be reloaded.
 
 use std::future::Future;
 use std::io;
@@ -46,5 +46,15 @@ pub(super) fn drain_on_signal(
                 return;
             }
         }
+    })
+}
+
+/// Drains at SIGHUP, for a command that lives in a terminal: the terminal has gone.
+pub(super) fn drain_on_hangup(
+    commands: mpsc::Sender<Command>,
+) -> io::Result<impl Future<Output = ()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangup.recv().await.is_some() && commands.send(Command::Drain).await.is_ok() {}
     })
 }

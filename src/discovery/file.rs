@@ -19,7 +19,8 @@ use crate::upstream::health::{self, Timings};
 /// Keeps the route table and the probes as the configuration says.
 pub struct FileDiscovery {
     shared: Arc<Shared>,
-    timings: Timings,
+    /// `None`: readiness is somebody else's to set.
+    timings: Option<Timings>,
     probes: HashMap<u64, Probe>,
 }
 
@@ -36,7 +37,13 @@ impl FileDiscovery {
 
     /// Probes by other timings.
     pub fn with_timings(shared: Arc<Shared>, timings: Timings) -> Self {
-        Self { shared, timings, probes: HashMap::new() }
+        Self { shared, timings: Some(timings), probes: HashMap::new() }
+    }
+
+    /// Keeps only the routes: endpoints that are to be probed begin unready, and
+    /// whoever asked for this makes them ready.
+    pub fn without_probes(shared: Arc<Shared>) -> Self {
+        Self { shared, timings: None, probes: HashMap::new() }
     }
 
     /// Makes `config` the truth. Its hosts are known not to collide.
@@ -63,6 +70,7 @@ impl FileDiscovery {
 
     /// Starts the probes that are missing and ends those of nothing.
     fn probe(&mut self, config: &Config) {
+        let Some(timings) = self.timings else { return };
         let mut wanted = HashSet::new();
         let apps: HashMap<_, _> = config.apps.iter().map(|app| (&app.id, app)).collect();
         for route in self.shared.routes.routes() {
@@ -75,7 +83,7 @@ impl FileDiscovery {
                 wanted.insert(endpoint.id());
                 let known = self.probes.get(&endpoint.id());
                 if known.is_none_or(|probe| probe.path != app.health_path) {
-                    let probe = self.start(&route, endpoint, &app.health_path);
+                    let probe = start(&route, endpoint, &app.health_path, timings);
                     if let Some(old) = self.probes.insert(endpoint.id(), probe) {
                         old.task.abort();
                     }
@@ -90,28 +98,6 @@ impl FileDiscovery {
             wanted
         });
     }
-
-    fn start(&self, route: &Route, endpoint: &Arc<Endpoint>, path: &str) -> Probe {
-        let (endpoint, shared) = (endpoint.clone(), route.shared.clone());
-        let (app, path) = (route.app.clone(), path.to_owned());
-        let (timings, watched) = (self.timings, path.clone());
-        let task = tokio::spawn(async move {
-            let address = endpoint.address();
-            health::watch(address, &watched, timings, |report| {
-                let was_ready = endpoint.is_ready();
-                endpoint.set_ready(report.ready);
-                if report.ready && !was_ready {
-                    tracing::info!(%app, %address, "endpoint is ready");
-                    shared.changed.notify_waiters();
-                } else if let (false, true, Err(error)) = (report.ready, was_ready, &report.outcome)
-                {
-                    tracing::warn!(%app, %address, path = watched, %error, "endpoint is not ready");
-                }
-            })
-            .await;
-        });
-        Probe { path, task: task.abort_handle() }
-    }
 }
 
 impl Drop for FileDiscovery {
@@ -122,7 +108,29 @@ impl Drop for FileDiscovery {
     }
 }
 
-fn spec(app: &App, concurrency: usize) -> AppSpec {
+fn start(route: &Route, endpoint: &Arc<Endpoint>, path: &str, timings: Timings) -> Probe {
+    let (endpoint, shared) = (endpoint.clone(), route.shared.clone());
+    let (app, path) = (route.app.clone(), path.to_owned());
+    let watched = path.clone();
+    let task = tokio::spawn(async move {
+        let address = endpoint.address();
+        health::watch(address, &watched, timings, |report| {
+            let was_ready = endpoint.is_ready();
+            endpoint.set_ready(report.ready);
+            if report.ready && !was_ready {
+                tracing::info!(%app, %address, "endpoint is ready");
+                shared.changed.notify_waiters();
+            } else if let (false, true, Err(error)) = (report.ready, was_ready, &report.outcome) {
+                tracing::warn!(%app, %address, path = watched, %error, "endpoint is not ready");
+            }
+        })
+        .await;
+    });
+    Probe { path, task: task.abort_handle() }
+}
+
+/// The app as the route table takes it.
+pub fn spec(app: &App, concurrency: usize) -> AppSpec {
     let ports = app.ports.iter();
     AppSpec {
         id: app.id.clone(),

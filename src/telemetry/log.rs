@@ -39,10 +39,17 @@ pub fn start(format: LogFormat) -> Logging {
     let layer = if is_json(format, terminal) {
         layer.json().flatten_event(true).with_current_span(false).boxed()
     } else {
-        layer.with_ansi(terminal).boxed()
+        layer.with_ansi(colour()).boxed()
     };
     let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
     Logging { _guard: guard }
+}
+
+/// Whether standard output is a terminal whose reader did not ask for plain text
+/// with `NO_COLOR`.
+pub fn colour() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal() && !refused
 }
 
 fn is_json(format: LogFormat, terminal: bool) -> bool {
