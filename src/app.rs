@@ -191,7 +191,9 @@ async fn drain(
     commands: &mut mpsc::Receiver<Command>,
 ) {
     state.draining();
-    tracing::info!(delay = ?config.timeouts.drain_delay, "not ready any more; still accepting");
+    if !config.timeouts.drain_delay.is_zero() {
+        tracing::info!(delay = ?config.timeouts.drain_delay, "not ready any more; still accepting");
+    }
     let mut ended = JoinSet::new();
     for thread in threads {
         ended.spawn_blocking(move || thread.join());

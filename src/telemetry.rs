@@ -1,6 +1,7 @@
 //! What the operator sees of the requests: numbers and lines.
 
 pub mod access_log;
+mod human;
 pub mod log;
 pub mod metrics;
 pub mod state;

@@ -6,7 +6,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::head::{Framing, HeadScan, parse_trailers};
+use super::framing::Framing;
+use super::head::{HeadScan, parse_trailers};
 use crate::error::Malformed;
 use crate::fields::Fields;
 

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use bytes::{BufMut, BytesMut};
 use http::{Method, StatusCode};
 
-use super::head::Framing;
+use super::framing::Framing;
 use crate::fields::Fields;
 
 /// Writes a request head. Always HTTP/1.1: the version is this hop's own.

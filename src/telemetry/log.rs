@@ -11,6 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use super::access_log::TARGET;
+use super::human::Human;
 use crate::config::LogFormat;
 
 /// Lines that may wait for a slow reader.
@@ -39,7 +40,7 @@ pub fn start(format: LogFormat) -> Logging {
     let layer = if is_json(format, terminal) {
         layer.json().flatten_event(true).with_current_span(false).boxed()
     } else {
-        layer.with_ansi(colour()).boxed()
+        layer.event_format(Human::default()).with_ansi(colour()).boxed()
     };
     let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
     Logging { _guard: guard }

@@ -18,7 +18,8 @@ use crate::body::{Body, Frame, Source};
 use crate::config::{Limits, Timeouts};
 use crate::error::{Error, Malformed};
 use crate::http1::decode::{Decoded, Decoder};
-use crate::http1::head::{self, Framing, HeadScan, ResponseHead};
+use crate::http1::framing::Framing;
+use crate::http1::head::{self, HeadScan, ResponseHead};
 use crate::io::poll_read;
 use crate::message::Request;
 

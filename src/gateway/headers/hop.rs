@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use crate::error::{Error, Malformed};
 use crate::fields::{Fields, Known};
-use crate::http1::head::options;
+use crate::http1::framing::options;
 
 /// Field names that a message's `Connection` lines nominate, as they came.
 pub type Nominated = Vec<Vec<u8>>;

@@ -2,7 +2,7 @@
 //! spelling, then ours are put in. There is no path on which a caller's stays.
 
 use crate::fields::{Fields, Known};
-use crate::http1::head::options;
+use crate::http1::framing::options;
 use crate::ids::ExecutionId;
 use crate::upstream::app::Route;
 

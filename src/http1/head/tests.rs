@@ -1,6 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use std::time::Duration;
+
+use super::super::framing::Framing;
 use super::*;
+use crate::fields::Known;
 use proptest::prelude::*;
 
 const LIMITS: Limits = Limits { bytes: 4096, fields: 20, target: 1024 };

@@ -20,7 +20,7 @@ use crate::gateway::Settings;
 use crate::gateway::record::Record;
 use crate::http1::decode::Decoded;
 use crate::http1::encode::{self, ConnectionOption};
-use crate::http1::head::Framing;
+use crate::http1::framing::Framing;
 use crate::io::poll_write;
 use crate::message::{Response, Version};
 

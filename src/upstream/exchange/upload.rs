@@ -16,7 +16,7 @@ use crate::clock::Deadline;
 use crate::error::Error;
 use crate::fields::Fields;
 use crate::http1::encode;
-use crate::http1::head::Framing;
+use crate::http1::framing::Framing;
 use crate::io::poll_write;
 use crate::message::Request;
 
