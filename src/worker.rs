@@ -240,14 +240,13 @@ async fn accept_all(
             own.count(|metrics| &metrics.refused);
             continue;
         }
-        match own.crew.relief(own.index).filter(|_| !drain.is_draining()) {
-            Some(other) => hand_over(stream, address, other, &own),
-            None => {
-                if let Some(member) = own.member() {
-                    member.load.fetch_add(1, Ordering::Relaxed);
-                }
-                begin(stream, address, &gateway, &own, &drain);
+        if let Some(other) = own.crew.relief(own.index).filter(|_| !drain.is_draining()) {
+            hand_over(stream, address, other, &own);
+        } else {
+            if let Some(member) = own.member() {
+                member.load.fetch_add(1, Ordering::Relaxed);
             }
+            begin(stream, address, &gateway, &own, &drain);
         }
     }
 }

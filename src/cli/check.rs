@@ -1,5 +1,6 @@
 //! `check`: every mistake of a configuration file, or the hosts it would serve.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -64,19 +65,17 @@ fn table(rows: &[Row], warnings: &[String]) -> String {
     let app = width(|row| row.app.len(), "APP");
     let mut text = String::new();
     for warning in warnings {
-        text.push_str(&format!("warning: {warning}\n"));
+        let _ = writeln!(text, "warning: {warning}");
     }
     if rows.is_empty() {
         text.push_str("The configuration is valid and has no apps.\n");
         return text;
     }
-    text.push_str(&format!("{:host$}  {:app$}  {:>5}  ENDPOINTS\n", "HOST", "APP", "PORT"));
+    let _ = writeln!(text, "{:host$}  {:app$}  {:>5}  ENDPOINTS", "HOST", "APP", "PORT");
     for row in rows {
         let endpoints = row.endpoints.join(", ");
-        text.push_str(&format!(
-            "{:host$}  {:app$}  {:>5}  {endpoints}\n",
-            row.host, row.app, row.port
-        ));
+        let (name, id, port) = (&row.host, &row.app, row.port);
+        let _ = writeln!(text, "{name:host$}  {id:app$}  {port:>5}  {endpoints}");
     }
     text
 }

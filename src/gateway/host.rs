@@ -50,7 +50,11 @@ fn parse(authority: &Bytes) -> Result<Host, Error> {
     let name = name.strip_suffix(b".").unwrap_or(name);
     let port_is_number =
         port.is_none_or(|port| port.len() <= 5 && port.iter().all(u8::is_ascii_digit));
-    if name.is_empty() || name.len() > MAX_HOST || !port_is_number || !name.iter().all(is_host) {
+    if name.is_empty()
+        || name.len() > MAX_HOST
+        || !port_is_number
+        || !name.iter().copied().all(is_host)
+    {
         return Err(Error::Host);
     }
     Ok(Host(match lower(name) {
@@ -75,7 +79,7 @@ fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 /// RFC 3986 `reg-name` without percent-encoding, and the bytes of an IP literal.
-fn is_host(byte: &u8) -> bool {
+fn is_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'[' | b']' | b':')
 }
 

@@ -157,12 +157,11 @@ impl Drop for Record {
             let error = if std::thread::panicking() { Error::Internal } else { Error::CallerGone };
             self.failed(&error);
         }
-        let metrics = match &self.route {
-            Some(route) => &route.shared.metrics,
-            None => {
-                self.shared.unknown.begin();
-                &self.shared.unknown
-            }
+        let metrics = if let Some(route) = &self.route {
+            &route.shared.metrics
+        } else {
+            self.shared.unknown.begin();
+            &self.shared.unknown
         };
         metrics.end(&self.method, self.status, took, (self.bytes_in, self.bytes_out));
         let failed = !self.reason.is_empty() || self.status.is_none_or(|status| status >= 500);

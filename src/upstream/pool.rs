@@ -72,6 +72,7 @@ fn is_quiet(stream: &TcpStream) -> bool {
 }
 
 /// The idle connections of one worker.
+#[expect(clippy::vec_box, reason = "a lease moves a pointer, not the connection")]
 pub struct Pool {
     idle: RefCell<FxHashMap<u64, Vec<Box<Connection>>>>,
     limit: Cell<usize>,

@@ -1,8 +1,9 @@
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(clippy::format_collect)]
 
 use std::sync::Arc;
 
 use super::*;
+use crate::error::Malformed;
 use crate::gateway::routes::{AppSpec, PortSpec, RouteTable};
 use crate::http1::head::{HeadScan, Limits, take_request};
 use crate::ids::ExecutionIds;
@@ -85,8 +86,6 @@ fn nominating_what_routes_or_frames_is_refused() {
         assert!(matches!(result, Err(Error::Malformed(Malformed::Connection))), "{name}");
     }
 }
-
-use crate::error::Malformed;
 
 #[test]
 fn strangers_are_not_believed_and_trusted_peers_are() {

@@ -1,15 +1,11 @@
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-
 use super::*;
 use crate::http1::encode;
 use proptest::prelude::*;
 
+type Outcome = (Vec<u8>, Option<Fields>, bool, Vec<u8>);
+
 /// Decodes `bytes` given in pieces of `step`; the content, the trailers, what is left.
-fn decode(
-    framing: Framing,
-    bytes: &[u8],
-    step: usize,
-) -> Result<(Vec<u8>, Option<Fields>, bool, Vec<u8>), Malformed> {
+fn decode(framing: Framing, bytes: &[u8], step: usize) -> Result<Outcome, Malformed> {
     let mut decoder = Decoder::new(framing);
     let mut buffer = BytesMut::new();
     let mut content = Vec::new();
@@ -27,7 +23,7 @@ fn decode(
     Ok((content, trailers, decoder.is_done(), buffer.to_vec()))
 }
 
-fn chunked(bytes: &[u8]) -> Result<(Vec<u8>, Option<Fields>, bool, Vec<u8>), Malformed> {
+fn chunked(bytes: &[u8]) -> Result<Outcome, Malformed> {
     decode(Framing::Chunked, bytes, bytes.len().max(1))
 }
 

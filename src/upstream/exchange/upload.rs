@@ -34,6 +34,7 @@ pub(super) enum Sent {
     All,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "facts that change independently")]
 pub(super) struct Upload {
     method: Method,
     target: Bytes,
