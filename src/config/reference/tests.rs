@@ -108,3 +108,18 @@ fn config_gateway_toml_is_the_annotated_default() {
         "config/gateway.toml is stale: run WRITE_CONFIG=1 cargo test --lib config_gateway_toml"
     );
 }
+
+#[test]
+fn the_readmes_table_is_the_real_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = readme.split_once("<!-- settings -->\n").unwrap();
+    let (table, after) = rest.split_once("<!-- /settings -->").unwrap();
+    let real = markdown_table();
+    if std::env::var_os("WRITE_CONFIG").is_some() {
+        let text = format!("{before}<!-- settings -->\n{real}<!-- /settings -->{after}");
+        std::fs::write(path, text).unwrap();
+        return;
+    }
+    assert_eq!(table, real, "write it with WRITE_CONFIG=1 cargo test --lib readme");
+}
