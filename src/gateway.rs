@@ -83,13 +83,17 @@ pub struct Gateway {
     upstream: Upstream,
     ids: RefCell<ExecutionIds>,
     date: DateClock,
+    settings: RefCell<(Arc<Settings>, Rc<Settings>)>,
 }
 
 impl Gateway {
     /// A gateway for one worker.
     pub fn new(shared: Arc<Shared>) -> Rc<Self> {
-        let idle = shared.settings.load().limits.upstream_idle;
+        let settings = shared.settings.load_full();
+        let idle = settings.limits.upstream_idle;
+        let own = Rc::new(Settings::clone(&settings));
         Rc::new(Self {
+            settings: RefCell::new((settings, own)),
             shared,
             upstream: Upstream::new(idle),
             ids: RefCell::new(ExecutionIds::new()),
@@ -98,8 +102,17 @@ impl Gateway {
     }
 
     /// The settings in force.
-    pub fn settings(&self) -> Arc<Settings> {
-        self.shared.settings.load_full()
+    ///
+    /// The worker keeps a copy of its own: to count references to the shared one would write to
+    /// one cache line from every worker, twice per request.
+    pub fn settings(&self) -> Rc<Settings> {
+        let current = self.shared.settings.load();
+        let (known, own) = &mut *self.settings.borrow_mut();
+        if !Arc::ptr_eq(known, &current) {
+            *known = Arc::clone(&current);
+            *own = Rc::new(Settings::clone(&current));
+        }
+        own.clone()
     }
 
     /// This worker's way to the apps.
@@ -114,7 +127,7 @@ impl Gateway {
 
     /// A record for a request that did not become one: its head was refused.
     pub fn refuse(&self, error: &Error, peer: &Peer) -> (Response, Record) {
-        let settings = self.shared.settings.load();
+        let settings = self.settings();
         let mut record =
             Record::of_refused(&self.shared, self.ids.borrow_mut().mint(), peer, &settings);
         record.failed(error);
@@ -131,7 +144,7 @@ impl Gateway {
 
     /// Answers a request, whatever becomes of it.
     pub async fn handle(&self, mut request: Request, peer: &Peer) -> (Response, Record) {
-        let settings = self.shared.settings.load_full();
+        let settings = self.settings();
         let mut record =
             Record::open(&self.shared, self.ids.borrow_mut().mint(), peer, &request, &settings);
         let mut response = match self.proxy(&mut request, peer, &mut record, &settings).await {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -37,7 +37,14 @@ pub(crate) fn poll_write<S: AsyncWrite + Unpin>(
     slices: &[IoSlice<'_>],
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    let written = std::task::ready!(Pin::new(stream).poll_write_vectored(cx, slices))?;
+    let stream = Pin::new(stream);
+    // Most messages are one piece, and a plain write costs the kernel less than a vectored one.
+    let written = match slices {
+        [only, rest @ ..] if rest.iter().all(|slice| slice.is_empty()) => {
+            ready!(stream.poll_write(cx, only))?
+        }
+        slices => ready!(stream.poll_write_vectored(cx, slices))?,
+    };
     if written == 0 {
         return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
     }
