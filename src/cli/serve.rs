@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc;
 
 use super::{Failure, signals};
@@ -24,6 +25,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    raise_descriptor_limit(loaded.config.limits.connections);
     super::runtime()?.block_on(async {
         let bound = app::bind(loaded.config).map_err(Failure::running)?;
         for address in bound.addresses() {
@@ -39,4 +41,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             .ok();
         bound.run(receiver).await.map_err(Failure::running)
     })
+}
+
+/// Takes as many file descriptors as the system allows, and says if that is fewer than the
+/// configured connections need: each has one, and its request another at the app.
+fn raise_descriptor_limit(connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let needed = u64::try_from(connections).unwrap_or(u64::MAX).saturating_mul(2);
+    if let Some(allowed) = limit.maximum.filter(|allowed| *allowed < needed) {
+        tracing::warn!(
+            allowed,
+            needed,
+            "fewer file descriptors than limits.connections needs: raise the limit (ulimit -n, \
+             LimitNOFILE=) or lower limits.connections"
+        );
+    }
 }
