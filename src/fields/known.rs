@@ -53,6 +53,10 @@ const RESERVED: &[u8] = b"x-ignite-";
 /// The prefix of the names that only trusted peers may set.
 const FORWARDED: &[u8] = b"x-forwarded-";
 
+/// Vendors' names for the same things.
+const VENDORS: [&str; 5] =
+    ["x-real-ip", "x-client-ip", "x-original-url", "x-original-host", "x-rewrite-url"];
+
 impl Known {
     /// Recognises a field name, any case.
     pub fn of(name: &[u8]) -> Self {
@@ -60,6 +64,7 @@ impl Known {
             return Self::of_extension(name);
         }
         let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
+        let folds_to = |text: &str| fold_equals_prefix(name, text.as_bytes());
         match name.len() {
             2 if is("te") => Self::Te,
             3 if is("via") => Self::Via,
@@ -76,9 +81,9 @@ impl Known {
             13 if is("authorization") => Self::Credentials,
             14 if is("content-length") => Self::ContentLength,
             14 if is("http2-settings") => Self::Upgrade,
-            14 if is("true-client-ip") => Self::ForwardedOther,
+            14 if folds_to("true-client-ip") => Self::ForwardedOther,
             16 if is("proxy-connection") => Self::HopByHop,
-            16 if is("cf-connecting-ip") => Self::ForwardedOther,
+            16 if folds_to("cf-connecting-ip") => Self::ForwardedOther,
             17 if is("transfer-encoding") => Self::TransferEncoding,
             18 if is("proxy-authenticate") => Self::HopByHop,
             19 if is("proxy-authorization") => Self::HopByHop,
@@ -91,6 +96,8 @@ impl Known {
             return Self::Reserved;
         }
         let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
+        let folds_to =
+            |text: &str| name.len() == text.len() && fold_equals_prefix(name, text.as_bytes());
         if is("x-forwarded-for") {
             Self::ForwardedFor
         } else if is("x-forwarded-proto") {
@@ -98,11 +105,7 @@ impl Known {
         } else if is("x-forwarded-host") {
             Self::ForwardedHost
         } else if fold_equals_prefix(name, FORWARDED)
-            || is("x-real-ip")
-            || is("x-client-ip")
-            || is("x-original-url")
-            || is("x-original-host")
-            || is("x-rewrite-url")
+            || VENDORS.iter().any(|vendor| folds_to(vendor))
         {
             Self::ForwardedOther
         } else {

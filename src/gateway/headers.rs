@@ -38,7 +38,7 @@ pub fn rewrite_request(
         hop::announce_trailers(&mut request.fields);
     }
     reserved::insert(&mut request.fields, route, execution_id);
-    forwarded::insert(&mut request.fields, peer);
+    forwarded::insert(&mut request.fields, peer, request.version);
     filter_trailers(&mut request.body, nominated);
     Ok(())
 }

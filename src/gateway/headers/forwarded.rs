@@ -10,9 +10,12 @@ use http::HeaderValue;
 use ipnet::IpNet;
 
 use crate::fields::{Fields, Known};
+use crate::message::Version;
 
 /// The gateway's own name in `Via`, RFC 9110 section 7.6.3; a pseudonym, no version.
-const VIA: HeaderValue = HeaderValue::from_static("1.1 ignite-gateway");
+const VIA_HTTP_11: HeaderValue = HeaderValue::from_static("1.1 ignite-gateway");
+/// The same for a request that came in HTTP/1.0: the version is the received one.
+const VIA_HTTP_10: HeaderValue = HeaderValue::from_static("1.0 ignite-gateway");
 
 /// The peer of a connection, with what is said of it to apps.
 #[derive(Debug, Clone)]
@@ -72,7 +75,7 @@ fn chain(fields: &mut Fields, peer: &Peer) -> HeaderValue {
 }
 
 /// Adds who called, and that it came through here.
-pub fn insert(fields: &mut Fields, peer: &Peer) {
+pub fn insert(fields: &mut Fields, peer: &Peer, version: Version) {
     let forwarded_for = chain(fields, peer);
     fields.add("x-forwarded-for", forwarded_for);
     if !fields.has(Known::ForwardedProto) {
@@ -84,5 +87,9 @@ pub fn insert(fields: &mut Fields, peer: &Peer) {
     {
         fields.add("x-forwarded-host", host);
     }
-    fields.add("via", VIA);
+    let via = match version {
+        Version::Http10 => VIA_HTTP_10,
+        Version::Http11 => VIA_HTTP_11,
+    };
+    fields.add("via", via);
 }
