@@ -8,12 +8,15 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use rustc_hash::FxHashMap;
 use socket2::SockRef;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::app::Endpoint;
@@ -57,18 +60,28 @@ impl Connection {
         }
     }
 
-    fn is_usable(&self, now: Instant) -> bool {
+    fn is_usable(&mut self, now: Instant) -> bool {
         let idle = now.saturating_duration_since(self.idle_since);
         idle < self.keepalive
             && !self.endpoint.is_retired()
-            && (idle < PROBE_AFTER || is_quiet(&self.stream))
+            && self.seems_quiet()
+            && (idle < PROBE_AFTER || self.is_quiet())
     }
-}
 
-/// Whether the peer has neither closed nor sent anything.
-fn is_quiet(stream: &TcpStream) -> bool {
-    let peeked = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
-    peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    /// Whether the runtime knows of nothing that came: no system call if so. A close shows
+    /// here, and so do bytes behind a response, which would be taken for the next one.
+    fn seems_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        let mut context = Context::from_waker(Waker::noop());
+        Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer).is_pending()
+    }
+
+    /// Whether the kernel knows of nothing either.
+    fn is_quiet(&self) -> bool {
+        let peeked = SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
 }
 
 /// The idle connections of one worker.
@@ -112,7 +125,7 @@ impl Pool {
         let stack = idle.get_mut(&endpoint.id());
         let now = Instant::now();
         let found = stack.and_then(|stack| {
-            while let Some(connection) = stack.pop() {
+            while let Some(mut connection) = stack.pop() {
                 self.counts.idle.set(self.counts.idle.get() - 1);
                 if connection.is_usable(now) {
                     return Some(connection);
@@ -147,7 +160,7 @@ impl Pool {
         let now = Instant::now();
         let mut kept = 0;
         self.idle.borrow_mut().retain(|_, stack| {
-            stack.retain(|connection| connection.is_usable(now));
+            stack.retain_mut(|connection| connection.is_usable(now));
             kept += stack.len() as u64;
             !stack.is_empty()
         });
