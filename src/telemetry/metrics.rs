@@ -88,6 +88,11 @@ impl RouteMetrics {
         self.ended.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether there was ever a request.
+    pub fn was_used(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) > 0
+    }
+
     /// Requests under way.
     pub fn in_flight(&self) -> u64 {
         let ended = self.ended.load(Ordering::Relaxed);
@@ -153,8 +158,6 @@ pub struct WorkerMetrics {
     pub pool_reused: AtomicU64,
     /// Requests that had to connect.
     pub pool_missed: AtomicU64,
-    /// Requests that were tried more than once.
-    pub retries: AtomicU64,
 }
 
 #[cfg(test)]
