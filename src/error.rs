@@ -143,9 +143,6 @@ pub enum Error {
     /// The app's response body stalled.
     #[error("the app's response stalled")]
     AppBodyTimeout,
-    /// The gateway is draining.
-    #[error("the gateway is shutting down")]
-    Draining,
     /// A defect of the gateway.
     #[error("the gateway failed")]
     Internal,
@@ -166,11 +163,9 @@ impl Error {
             | Self::UnknownHost
             | Self::CallerTimeout
             | Self::CallerGone => Side::Caller,
-            Self::QueueFull
-            | Self::ConcurrencyTimeout
-            | Self::NoReadyEndpoint
-            | Self::Draining
-            | Self::Internal => Side::Gateway,
+            Self::QueueFull | Self::ConcurrencyTimeout | Self::NoReadyEndpoint | Self::Internal => {
+                Side::Gateway
+            }
             Self::ConnectRefused(_)
             | Self::ConnectTimeout
             | Self::AppClosed(_)
@@ -193,7 +188,7 @@ impl Error {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnknownHost => StatusCode::NOT_FOUND,
             Self::CallerTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::QueueFull | Self::ConcurrencyTimeout | Self::NoReadyEndpoint | Self::Draining => {
+            Self::QueueFull | Self::ConcurrencyTimeout | Self::NoReadyEndpoint => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::ConnectRefused(_)
@@ -223,7 +218,7 @@ impl Error {
             }
             Self::UnknownHost => "destination_not_found",
             Self::QueueFull | Self::ConcurrencyTimeout => "connection_limit_reached",
-            Self::NoReadyEndpoint | Self::Draining => "destination_unavailable",
+            Self::NoReadyEndpoint => "destination_unavailable",
             Self::ConnectRefused(_) => "connection_refused",
             Self::ConnectTimeout => "connection_timeout",
             Self::AppClosed(_) => "connection_terminated",
@@ -260,7 +255,6 @@ impl Error {
             Self::AppUpgraded => "app_upgraded",
             Self::ResponseTimeout => "response_timeout",
             Self::AppBodyTimeout => "app_body_timeout",
-            Self::Draining => "draining",
             Self::Internal => "internal",
         }
     }
@@ -305,7 +299,6 @@ impl Error {
             | Self::MethodNotImplemented
             | Self::CallerTimeout
             | Self::CallerGone
-            | Self::Draining
             | Self::Internal => true,
             Self::MethodNotAllowed
             | Self::UnknownHost

@@ -19,6 +19,7 @@ pub(super) struct App {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the JSON document")]
 struct Port {
     port: u16,
     host: String,

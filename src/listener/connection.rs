@@ -36,8 +36,8 @@ use response::{Call, End};
 
 /// How much is read ahead of a request that nobody reads yet, to notice that its caller left.
 const READ_AHEAD: usize = 16 << 10;
-/// How long a connection that was accepted when the gateway was draining already may take to
-/// bring its one request.
+/// How long a connection that has not brought a request when the gateway begins to drain may
+/// take to bring its only one.
 const LATE: Duration = Duration::from_millis(200);
 /// How long a closing connection is read on, so that the last answer is not lost to a reset:
 /// RFC 9112 section 9.6.
@@ -133,7 +133,7 @@ impl<S: Transport> Connection<S> {
             target: settings.limits.request_target_bytes,
         };
         let timeouts = &settings.timeouts;
-        let mut begun = false;
+        let (mut begun, mut hurried) = (false, false);
         let idle = if first { timeouts.header } else { timeouts.keepalive };
         let next = poll_fn(|cx| {
             let inbound = &mut *self.inbound.borrow_mut();
@@ -153,12 +153,15 @@ impl<S: Transport> Connection<S> {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
                     Poll::Ready(Ok(_)) => {}
                     Poll::Pending => {
-                        let draining = drain.poll_draining(cx).is_ready();
-                        if draining && !begun && !first {
-                            return Poll::Ready(Next::Closed);
+                        if !begun && !hurried && drain.poll_draining(cx).is_ready() {
+                            if !first {
+                                return Poll::Ready(Next::Closed);
+                            }
+                            hurried = true;
+                            inbound.deadline.set_in(LATE);
                         }
                         if !inbound.deadline.is_set() {
-                            inbound.deadline.set_in(if draining { LATE } else { idle });
+                            inbound.deadline.set_in(idle);
                         }
                         ready!(inbound.deadline.poll_passed(cx));
                         let late = begun.then_some(Next::Refused(Error::CallerTimeout));

@@ -1,1 +1,21 @@
+//! The gateway from outside: every test talks to a whole gateway over sockets.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::missing_panics_doc,
+    clippy::needless_pass_by_value,
+    unreachable_pub,
+    missing_docs
+)]
+
+mod aborts;
+mod bodies;
+mod failures;
+mod framing;
+mod headers;
+mod routing;
+mod support;
+mod verbatim;

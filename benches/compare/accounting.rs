@@ -1,0 +1,101 @@
+//! What a contender cost, by the kernel's own books.
+//!
+//! CPU time is summed over every thread of the process and of its descendants from `schedstat`
+//! (nanoseconds on a core); where that is not to be had, from `utime` + `stime` (hundredths of a
+//! second). Figures that a program reports about itself are never used.
+
+use std::collections::HashMap;
+use std::fs;
+
+use crate::Fallible;
+
+/// `USER_HZ`: fixed at 100 by the kernel's interface on every machine that Rust runs on.
+const NANOSECONDS_PER_TICK: u64 = 10_000_000;
+
+/// The books of a process and its descendants at one moment.
+pub(crate) struct Usage {
+    threads: HashMap<u32, u64>,
+    ticks: u64,
+}
+
+impl Usage {
+    pub(crate) fn read(root: u32) -> Fallible<Self> {
+        let mut usage = Self { threads: HashMap::new(), ticks: 0 };
+        for process in family(root) {
+            let Some(stat) = Stat::read(process) else { continue };
+            usage.ticks += stat.ticks;
+            for thread in numbered(&format!("/proc/{process}/task")) {
+                let path = format!("/proc/{process}/task/{thread}/schedstat");
+                let book = fs::read_to_string(path).unwrap_or_default();
+                if let Some(ran) = book.split_whitespace().next().and_then(|ran| ran.parse().ok()) {
+                    usage.threads.insert(thread, ran);
+                }
+            }
+        }
+        if usage.threads.is_empty() && usage.ticks == 0 {
+            return Err(format!("process {root} has no accounting: it has ended").into());
+        }
+        Ok(usage)
+    }
+
+    /// Nanoseconds on a core since `earlier`.
+    pub(crate) fn since(&self, earlier: &Self) -> u64 {
+        // A thread that ended took its `schedstat` with it; the process's ticks still hold its time.
+        let lost = earlier.threads.keys().any(|thread| !self.threads.contains_key(thread));
+        if lost || self.threads.is_empty() {
+            return self.ticks.saturating_sub(earlier.ticks) * NANOSECONDS_PER_TICK;
+        }
+        let of_thread = |(thread, ran): (&u32, &u64)| {
+            ran.saturating_sub(earlier.threads.get(thread).copied().unwrap_or(0))
+        };
+        self.threads.iter().map(of_thread).sum()
+    }
+}
+
+/// Resident memory of a process and its descendants, in KiB.
+pub(crate) fn resident(root: u32) -> u64 {
+    let of_process = |process| {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    family(root).into_iter().filter_map(of_process).sum()
+}
+
+/// The process and all below it.
+pub(crate) fn family(root: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = numbered("/proc")
+        .into_iter()
+        .filter_map(|process| Some((process, Stat::read(process)?.parent)))
+        .collect();
+    let mut members = vec![root];
+    let mut next = 0;
+    while let Some(&member) = members.get(next) {
+        members.extend(parents.iter().filter(|(_, parent)| *parent == member).map(|(id, _)| id));
+        next += 1;
+    }
+    members
+}
+
+struct Stat {
+    parent: u32,
+    ticks: u64,
+}
+
+impl Stat {
+    fn read(process: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // The name in parentheses may hold anything, spaces and parentheses too.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let mut fields = fields.split_whitespace();
+        let parent = fields.nth(1)?.parse().ok()?;
+        let user: u64 = fields.nth(9)?.parse().ok()?;
+        let system: u64 = fields.next()?.parse().ok()?;
+        Some(Self { parent, ticks: user + system })
+    }
+}
+
+fn numbered(folder: &str) -> Vec<u32> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}

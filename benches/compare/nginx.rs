@@ -1,0 +1,113 @@
+//! Contender `nginx`: a master and one worker, connections to the backend kept alive.
+//!
+//! Without a module outside its core, nginx cannot remove header fields by a prefix of their name: it
+//! is asked for the three names of the contract only, which is a little less work than the others do.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use crate::Fallible;
+use crate::apps::APPS;
+use crate::contender::{Place, Recipe};
+use crate::tools;
+
+pub(crate) fn recipe(place: &Place) -> Fallible<Recipe> {
+    let program = tools::find("nginx").ok_or("not installed (apt-get install nginx)")?;
+    let file = place.folder.join("nginx.conf");
+    fs::write(&file, configuration(place))?;
+    let version = tools::version(&program, "-v");
+    let folder = place.folder.as_os_str();
+    let command = vec![
+        program.into(),
+        "-p".into(),
+        folder.into(),
+        "-e".into(),
+        place.folder.join("nginx-error.log").into(),
+        "-c".into(),
+        file.into_os_string(),
+    ];
+    Ok(Recipe { command, version })
+}
+
+fn configuration(place: &Place) -> String {
+    let Place { listen, backend, folder, .. } = place;
+    let folder = folder.display();
+    // The buffers hold a whole answer of 64 KiB, so that none goes through a file.
+    let mut text = format!(
+        r#"daemon off;
+worker_processes 1;
+worker_rlimit_nofile 20000;
+pid {folder}/nginx.pid;
+error_log {folder}/nginx-error.log crit;
+events {{ worker_connections 16384; }}
+
+http {{
+    access_log off;
+    server_tokens off;
+    default_type text/plain;
+    client_body_temp_path {folder}/nginx-body;
+    proxy_temp_path {folder}/nginx-proxy;
+    fastcgi_temp_path {folder}/nginx-fastcgi;
+    uwsgi_temp_path {folder}/nginx-uwsgi;
+    scgi_temp_path {folder}/nginx-scgi;
+    tcp_nodelay on;
+    keepalive_timeout 75s;
+    keepalive_requests 1000000000;
+    server_names_hash_bucket_size 128;
+
+    map $http_via $via {{
+        ""      "1.1 nginx";
+        default "$http_via, 1.1 nginx";
+    }}
+    upstream app {{
+        server {backend};
+        keepalive 4096;
+        keepalive_requests 1000000000;
+        keepalive_timeout 75s;
+    }}
+
+    proxy_http_version 1.1;
+    proxy_max_temp_file_size 0;
+    proxy_buffer_size 16k;
+    proxy_buffers 8 32k;
+    proxy_busy_buffers_size 64k;
+    proxy_hide_header x-ignite-execution-id;
+    proxy_hide_header x-ignite-function-id;
+    proxy_hide_header x-ignite-organization-id;
+    add_header x-ignite-execution-id $request_id always;
+
+    server {{
+        listen {listen} default_server;
+        return 404;
+    }}
+"#
+    );
+    for app in &APPS {
+        let _ = write!(
+            text,
+            r#"
+    server {{
+        listen {listen};
+        server_name {host};
+        location / {{
+            proxy_pass http://app;
+            proxy_set_header Connection "";
+            proxy_set_header Host $http_host;
+            proxy_set_header x-ignite-execution-id $request_id;
+            proxy_set_header x-ignite-function-id {id};
+            proxy_set_header x-ignite-organization-id {organization};
+            proxy_set_header X-Forwarded-For $remote_addr;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Host $http_host;
+            proxy_set_header Via $via;
+        }}
+    }}
+"#,
+            host = app.host(),
+            id = app.function_id(),
+            organization = app.organization,
+        );
+    }
+    text.push_str("}\n");
+    text
+}

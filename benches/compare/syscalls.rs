@@ -1,0 +1,94 @@
+//! Which system calls a request costs: strace counts them while the load runs.
+//!
+//! strace is attached before the load and taken off after it, so that its counts and wrk's requests
+//! are of the same time. Nothing measured elsewhere is taken in that time: strace slows all down.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+
+use crate::Fallible;
+use crate::accounting;
+use crate::contender::Contender;
+use crate::load::Load;
+use crate::tools;
+
+const CONNECTIONS: usize = 64;
+const SIZE: usize = 32;
+const SECONDS: u64 = 3;
+/// Fewer calls than this for a request are the start and the end of the load, not its way.
+const SHOWN_FROM: f64 = 0.005;
+
+pub(crate) async fn print_profile(contender: &Contender, load: &Load, folder: &Path) {
+    println!("\nSystem calls per request of {} ({CONNECTIONS} connections)", contender.name);
+    match profile(contender, load, folder).await {
+        Ok(calls) => {
+            for (call, per_request) in calls {
+                println!("  {call:<20}{per_request:>8.2}");
+            }
+        }
+        Err(error) => println!("  not counted: {error}"),
+    }
+}
+
+async fn profile(
+    contender: &Contender,
+    load: &Load,
+    folder: &Path,
+) -> Fallible<Vec<(String, f64)>> {
+    let strace = tools::find("strace").ok_or("strace is not installed (apt-get install strace)")?;
+    let counts = folder.join(format!("{}.strace", contender.name));
+    let mut command = Command::new(strace);
+    command.args(["-c", "-f", "-o"]).arg(&counts).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let family = accounting::family(contender.id());
+    for process in &family {
+        command.args(["-p", &process.to_string()]);
+    }
+    let mut tracer = command.spawn()?;
+    until_traced(&mut tracer, &family).await?;
+
+    let run = load.run(contender.address, CONNECTIONS, SIZE, SECONDS).await?;
+    let tracer_id = tracer.id().ok_or("strace has ended")?;
+    Command::new("kill").args(["-INT", &tracer_id.to_string()]).status().await?;
+    tokio::time::timeout(Duration::from_secs(5), tracer.wait()).await??;
+
+    let requests = run.requests.max(1) as f64;
+    let mut calls: Vec<(String, f64)> = fs::read_to_string(counts)?
+        .lines()
+        .filter_map(parse_line)
+        .map(|(call, count)| (call, count as f64 / requests))
+        .filter(|(_, per_request)| *per_request >= SHOWN_FROM)
+        .collect();
+    calls.sort_by(|one, other| other.1.total_cmp(&one.1));
+    Ok(calls)
+}
+
+/// `% time  seconds  usecs/call  calls  [errors]  syscall`
+fn parse_line(line: &str) -> Option<(String, u64)> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let count = words.get(3)?.parse().ok()?;
+    words.last().filter(|call| **call != "total").map(|call| ((*call).to_owned(), count))
+}
+
+async fn until_traced(tracer: &mut Child, family: &[u32]) -> Fallible<()> {
+    for _ in 0..150 {
+        if family.iter().all(|process| is_traced(*process)) {
+            return Ok(());
+        }
+        if let Some(status) = tracer.try_wait()? {
+            return Err(format!("strace ended with {status}: may it trace here?").into());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Err("strace did not attach".into())
+}
+
+fn is_traced(process: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+    tracer.is_some_and(|tracer| tracer.trim() != "0")
+}
