@@ -1,6 +1,6 @@
 //! The configuration as it is meant: typed, complete, valid by construction.
 //!
-//! What a person typed is read by [`file`], which reports every mistake at
+//! What a person typed is read by [`mod@file`], which reports every mistake at
 //! once; nothing below this module checks a setting again. Defaults stand here
 //! and nowhere else.
 
@@ -230,7 +230,7 @@ impl Config {
 
     /// Every host of the configuration with its app and port, in the file's order.
     ///
-    /// A configuration that came through [`file`] computes each of them, and none twice.
+    /// A configuration that came through [`mod@file`] computes each of them, and none twice.
     pub fn hosts(&self) -> Vec<(HostName, &App, &AppPort)> {
         let ports = self.apps.iter().flat_map(|app| app.ports.iter().map(move |port| (app, port)));
         ports

@@ -1,7 +1,7 @@
 //! What can go wrong with one request: what happened, whose side it was on,
 //! what the caller is told and what the operator sees.
 //!
-//! Every answer that the gateway makes itself begins as an [`Error`]. Each of
+//! Every answer that the gateway makes itself begins as an [`enum@Error`]. Each of
 //! its properties is an exhaustive match, so a new failure does not compile
 //! until all of them are decided. No variant holds an address: what the caller
 //! sees is made from here.

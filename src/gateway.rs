@@ -1,6 +1,6 @@
 //! The way of one request through the gateway, from its head to its answer.
 //!
-//! [`Gateway::handle`] opens the record and cannot fail; [`Gateway::proxy`] is
+//! [`Gateway::handle`] opens the record and cannot fail; `Gateway::proxy` is
 //! the ladder: each step is one line, and a step that refuses ends the climb
 //! with an [`Error`] that becomes the answer.
 

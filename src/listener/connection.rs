@@ -39,6 +39,9 @@ const READ_AHEAD: usize = 16 << 10;
 /// How long a connection that has not brought a request when the gateway begins to drain may
 /// take to bring its only one.
 const LATE: Duration = Duration::from_millis(200);
+/// How long a connection is idle before it gives back its buffers: most of a caller's requests
+/// come sooner, and a connection that just waits costs a tenth without them.
+const PARK: Duration = Duration::from_secs(1);
 /// How long a closing connection is read on, so that the last answer is not lost to a reset:
 /// RFC 9112 section 9.6.
 const LINGER: Duration = Duration::from_secs(2);
@@ -83,7 +86,10 @@ pub async fn serve<S: Transport>(
         let settings = gateway.settings();
         match connection.next(&settings, first, &mut drain).await {
             Next::Request(head) => {
-                let end = connection.call(*head, &peer, &gateway, &settings, &drain).await;
+                // In a box of its own: what a request needs would otherwise be part of every idle
+                // connection.
+                let call = Box::pin(connection.call(*head, &peer, &gateway, &settings, &drain));
+                let end = call.await;
                 match end {
                     End::KeepAlive => {}
                     End::Close => return connection.close().await,
@@ -133,7 +139,7 @@ impl<S: Transport> Connection<S> {
             target: settings.limits.request_target_bytes,
         };
         let timeouts = &settings.timeouts;
-        let (mut begun, mut hurried) = (false, false);
+        let (mut begun, mut hurried, mut parked) = (false, false, false);
         let idle = if first { timeouts.header } else { timeouts.keepalive };
         let next = poll_fn(|cx| {
             let inbound = &mut *self.inbound.borrow_mut();
@@ -161,9 +167,16 @@ impl<S: Transport> Connection<S> {
                             inbound.deadline.set_in(LATE);
                         }
                         if !inbound.deadline.is_set() {
-                            inbound.deadline.set_in(idle);
+                            inbound.deadline.set_in(idle.min(PARK));
                         }
                         ready!(inbound.deadline.poll_passed(cx));
+                        if !begun && !hurried && !parked && idle > PARK {
+                            parked = true;
+                            inbound.buffer = BytesMut::new();
+                            *self.out.borrow_mut() = BytesMut::new();
+                            inbound.deadline.set_in(idle - PARK);
+                            continue;
+                        }
                         let late = begun.then_some(Next::Refused(Error::CallerTimeout));
                         return Poll::Ready(late.unwrap_or(Next::Closed));
                     }

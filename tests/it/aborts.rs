@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::support::app::AppConnection;
 use crate::support::caller::{get, request};
-use crate::support::{Caller, EchoHeads, Gateway, HOST, ScriptedApp, Signal, app, eventually};
+use crate::support::{
+    Caller, EchoHeads, Gateway, HOST, PIECE, ScriptedApp, Signal, app, eventually,
+};
 
 /// How a caller goes.
 const WAYS: [fn(Caller); 2] = [Caller::leave, Caller::reset];
@@ -147,7 +149,7 @@ fn a_caller_who_leaves_while_a_large_response_waits_for_it_is_noticed() {
             connection.next_request().expect("a request");
             connection.send("HTTP/1.1 200 OK\r\nContent-Length: 300000000\r\n\r\n");
             let mut sent = 0;
-            while connection.try_send([0; 64 << 10]).is_ok() {
+            while connection.try_send(PIECE).is_ok() {
                 sent += 64 << 10;
                 assert!(sent < 300_000_000, "all of it went nowhere");
             }
@@ -167,7 +169,7 @@ fn a_caller_who_does_not_read_its_response_is_given_up_after_a_while() {
     let app = ScriptedApp::start(|connection| {
         connection.next_request().expect("a request");
         connection.send("HTTP/1.1 200 OK\r\nContent-Length: 300000000\r\n\r\n");
-        while connection.try_send([0; 64 << 10]).is_ok() {}
+        while connection.try_send(PIECE).is_ok() {}
     });
     let healthy = EchoHeads::start();
     let gateway = Gateway::of_with(app.address(), |config| {
@@ -332,6 +334,58 @@ fn an_app_that_closes_kept_connections_is_served_over_new_ones() {
         app.wait_finished(count);
     }
     gateway.wait_idle();
+}
+
+#[test]
+fn a_connection_that_its_app_wants_to_end_is_not_used_again_and_the_callers_stays() {
+    for (head, once) in [
+        ("HTTP/1.1 200 OK\r\n", false),
+        ("HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: timeout=30\r\n", false),
+        ("HTTP/1.1 200 OK\r\nConnection: x, Close\r\n", true),
+        ("HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1, max=5\r\n", true),
+        ("HTTP/1.0 200 OK\r\n", true),
+        ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n", false),
+    ] {
+        // It leaves the close to the gateway, so only the gateway's own reading of the head counts.
+        let app = ScriptedApp::answering(format!("{head}Content-Length: 2\r\n\r\nok"));
+        let gateway = Gateway::of(app.address());
+        let mut caller = Caller::new(&gateway);
+        for _ in 0..3 {
+            let response = caller.get("/").expect(200);
+            assert_eq!(response.text(), "ok");
+            assert!(!response.head.has("connection") && !response.head.has("keep-alive"));
+        }
+        assert_eq!(app.connections(), if once { 3 } else { 1 }, "{head}");
+    }
+}
+
+#[test]
+fn a_response_under_way_is_finished_while_draining() {
+    let go_on = Signal::new();
+    let app = ScriptedApp::start({
+        let go_on = go_on.clone();
+        move |connection| {
+            connection.next_request().expect("a request");
+            connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n");
+            go_on.wait();
+            connection.send("6\r\n whole\r\n0\r\n\r\n");
+        }
+    });
+    let gateway = Gateway::of(app.address());
+    let mut caller = Caller::new(&gateway);
+    caller.send(get("/"));
+    assert_eq!(caller.read_head().word(1), b"200");
+    assert_eq!(caller.read_chunk().unwrap(), b"part");
+    gateway.drain();
+    eventually("the listener is closed", || {
+        std::net::TcpStream::connect(gateway.address()).is_err()
+    });
+    go_on.give();
+    assert_eq!(caller.read_chunk().unwrap(), b" whole");
+    assert_eq!(caller.read_chunk(), None);
+    caller.read_exactly(2);
+    caller.expect_closed();
+    gateway.finish();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::caller::{get, request};
 use crate::support::wire::Chunked;
-use crate::support::{Caller, EchoHeads, Gateway, HOST, ScriptedApp, Signal, show};
+use crate::support::{Caller, EchoHeads, Gateway, HOST, PIECE, ScriptedApp, Signal, show};
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 /// What a whole body of the tests of size measures.
@@ -275,7 +275,7 @@ fn an_app_that_does_not_read_makes_its_caller_wait() {
     let mut caller = Caller::with_small_buffers(&gateway);
     caller.send(request("POST /", &format!("Content-Length: {FAR_TOO_MUCH}\r\n"), ""));
     let patience = Duration::from_millis(500);
-    let sent = caller.send_until_blocked(&[0; 64 << 10], FAR_TOO_MUCH, patience);
+    let sent = caller.send_until_blocked(&PIECE, FAR_TOO_MUCH, patience);
     assert!(sent < 32 << 20, "{sent} bytes are somewhere");
     done.give();
 }
@@ -289,11 +289,8 @@ fn a_caller_who_does_not_read_makes_the_app_wait() {
             connection.shrink_buffers();
             connection.head();
             connection.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {FAR_TOO_MUCH}\r\n\r\n"));
-            let sent = connection.send_until_blocked(
-                &[0; 64 << 10],
-                FAR_TOO_MUCH,
-                Duration::from_millis(500),
-            );
+            let sent =
+                connection.send_until_blocked(&PIECE, FAR_TOO_MUCH, Duration::from_millis(500));
             assert!(sent < 32 << 20, "{sent} bytes are somewhere");
             stuck.give();
             sent_all.wait();

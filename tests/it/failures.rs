@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::caller::{get, request};
 use crate::support::{
-    Caller, EchoHeads, Gateway, HOST, Response, ScriptedApp, Signal, app, eventually, show,
+    Caller, EchoHeads, Gateway, HOST, PIECE, Response, ScriptedApp, Signal, app, eventually, show,
 };
 
 /// Asserts everything that every answer of the gateway's own promises.
@@ -218,7 +218,7 @@ fn the_execution_id_stays_the_same_over_the_gateways_own_retries() {
     let ids: Vec<_> = app
         .received()
         .iter()
-        .flat_map(|bytes| {
+        .filter_map(|bytes| {
             let text = show(bytes);
             let second = text.split("GET /second").nth(1).unwrap_or_default().to_owned();
             second.split("x-ignite-execution-id: ").nth(1).map(|rest| rest[..36].to_owned())
@@ -352,7 +352,7 @@ fn an_app_that_stops_reading_a_body_is_504() {
     let mut caller = Caller::new(&gateway);
     caller.send(request("POST /", "Content-Length: 300000000\r\n", ""));
     // The caller goes on sending until the gateway takes no more.
-    caller.send_until_blocked(&[0; 64 << 10], 300_000_000, Duration::from_millis(100));
+    caller.send_until_blocked(&PIECE, 300_000_000, Duration::from_millis(100));
     let response = caller.try_read_response(false).expect("an answer, not a reset");
     assert_is_problem(response, 504, "http_response_timeout", &[app.address()]);
     done.give();

@@ -16,6 +16,7 @@ mod bodies;
 mod failures;
 mod framing;
 mod headers;
+mod hostile;
 mod routing;
 mod support;
 mod verbatim;

@@ -13,12 +13,14 @@ pub mod wire;
 pub use app::{EchoHeads, ScriptedApp};
 pub use caller::{Caller, Response};
 pub use gateway::{Gateway, app};
-pub use wire::{Ended, Head};
+pub use wire::Ended;
 
 /// The longest that anything may take.
 pub const LIMIT: Duration = Duration::from_secs(20);
 /// How long nothing must happen to be believed that nothing will.
 pub const QUIET: Duration = Duration::from_millis(150);
+/// A piece of a body that nobody looks at.
+pub static PIECE: [u8; 64 << 10] = [0; 64 << 10];
 /// The host of the app that a gateway has unless asked otherwise.
 pub const HOST: &str = "hello-acme.ignite.test";
 

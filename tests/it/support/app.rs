@@ -92,9 +92,8 @@ impl ScriptedApp {
 
     fn check(&self) {
         let failures = std::mem::take(&mut *self.state.failures.lock().unwrap());
-        if !failures.is_empty() && !std::thread::panicking() {
-            panic!("the app met something unexpected: {failures:#?}");
-        }
+        let clean = failures.is_empty() || std::thread::panicking();
+        assert!(clean, "the app met something unexpected: {failures:#?}");
     }
 }
 
@@ -247,7 +246,7 @@ impl AppConnection {
     #[track_caller]
     pub fn read_to_close(&mut self) -> (Vec<u8>, Ended) {
         let mut out = Vec::new();
-        let ended = self.wire.to_end(&mut out);
+        let ended = self.wire.rest(&mut out);
         (out, ended)
     }
 

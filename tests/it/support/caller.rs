@@ -1,7 +1,7 @@
 //! A caller that says exactly the bytes it is told to, and keeps what it hears.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,11 +104,6 @@ impl Caller {
         caller.read_response()
     }
 
-    /// The connection's own address.
-    pub fn local_address(&self) -> SocketAddr {
-        self.stream.local_addr().unwrap()
-    }
-
     /// Sends bytes.
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -160,7 +155,7 @@ impl Caller {
         } else if let Some(length) = head.content_length() {
             self.wire.exactly(length, &mut body.content)
         } else {
-            match self.wire.to_end(&mut body.content) {
+            match self.wire.rest(&mut body.content) {
                 Ended::Eof => Ok(()),
                 Ended::Reset => Err(Ended::Reset),
             }
@@ -199,7 +194,7 @@ impl Caller {
     #[track_caller]
     pub fn read_to_close(&mut self) -> (Vec<u8>, Ended) {
         let mut out = Vec::new();
-        let ended = self.wire.to_end(&mut out);
+        let ended = self.wire.rest(&mut out);
         (out, ended)
     }
 
@@ -223,11 +218,6 @@ impl Caller {
             Ok(length) => panic!("not silent: {}", show(&piece[..length])),
             Err(error) => panic!("not silent: {error}"),
         }
-    }
-
-    /// Says that no more will be sent; responses still come.
-    pub fn finish_sending(&mut self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Leaves in order.

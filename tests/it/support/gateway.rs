@@ -85,16 +85,19 @@ impl Gateway {
     }
 
     /// The admin listener's address.
+    #[allow(dead_code, reason = "for suites of the admin listener and of reloads")]
     pub fn admin(&self) -> SocketAddr {
         self.admin
     }
 
     /// The configuration that it was last given.
+    #[allow(dead_code, reason = "for suites of the admin listener and of reloads")]
     pub fn config(&self) -> &Config {
         &self.config
     }
 
     /// What its workers share.
+    #[allow(dead_code, reason = "for suites of the admin listener and of reloads")]
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

@@ -232,7 +232,7 @@ impl Wire {
 
     /// Reads whatever comes until the connection ends.
     #[track_caller]
-    pub fn to_end(&mut self, out: &mut Vec<u8>) -> Ended {
+    pub fn rest(&mut self, out: &mut Vec<u8>) -> Ended {
         loop {
             out.append(&mut self.buffer);
             if let Err(ended) = self.fill() {
