@@ -193,7 +193,7 @@ impl Default for Limits {
             response_header_bytes: 64 << 10,
             app_concurrency: 0,
             app_queue: 1024,
-            upstream_idle: 256,
+            upstream_idle: 1024,
         }
     }
 }

@@ -29,7 +29,9 @@ pub(crate) fn recipe(place: &Place, chosen: Option<&Path>) -> Fallible<Recipe> {
     };
     let file = place.folder.join("envoy.json");
     fs::write(&file, serde_json::to_string_pretty(&configuration(place))?)?;
-    let version = tools::version(&program, "--version");
+    // It prints `PATH version: COMMIT/1.40.0/Clean/RELEASE/BoringSSL`.
+    let printed = tools::version(&program, "--version");
+    let version = printed.rsplit('/').nth(3).map_or(printed.clone(), |of| format!("Envoy {of}"));
     let mut command = vec![program.into_os_string(), "-c".into(), file.into_os_string()];
     command.extend(["--concurrency", "1", "--disable-hot-restart", "-l", "error"].map(Into::into));
     Ok(Recipe { command, version })

@@ -69,7 +69,9 @@ impl Load {
     ) -> Fallible<Run> {
         let mut line = tools::on_cores(self.cores.as_deref());
         line.push(self.program.clone().into_os_string());
-        let threads = connections.min(self.threads);
+        // wrk shares connections out evenly and forgets the rest.
+        let even = connections.is_multiple_of(self.threads);
+        let threads = if even { self.threads } else { 1 };
         line.extend(
             [format!("-t{threads}"), format!("-c{connections}"), format!("-d{seconds}s")]
                 .map(Into::into),

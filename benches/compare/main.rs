@@ -175,6 +175,9 @@ async fn compare(options: &Options) -> Fallible<ExitCode> {
             Err(reason) => println!("left out: {name}: {reason}"),
         }
     }
+    if fleet.0.is_empty() {
+        return Err("no contender runs".into());
+    }
     let machine = Machine::describe(&load, &cores);
     report::print_opening(&machine, &fleet.0, options);
 

@@ -15,7 +15,7 @@ pub(crate) fn recipe(place: &Place) -> Fallible<Recipe> {
     let program = tools::find("nginx").ok_or("not installed (apt-get install nginx)")?;
     let file = place.folder.join("nginx.conf");
     fs::write(&file, configuration(place))?;
-    let version = tools::version(&program, "-v");
+    let version = tools::version(&program, "-v").replace("nginx version: ", "");
     let folder = place.folder.as_os_str();
     let command = vec![
         program.into(),

@@ -18,7 +18,7 @@ const NOT_KEPT: f64 = 0.05;
 pub(crate) fn print_opening(machine: &Machine, contenders: &[Contender], options: &Options) {
     let Machine { date, processor, cores, kernel, load_average, pinning, wrk } = machine;
     println!("{date} · {processor} · {cores} cores · Linux {kernel} · {wrk}");
-    println!("{pinning} · {} rounds of {} s, medians", options.rounds, options.seconds);
+    println!("{pinning} · rounds: {} of {} s, medians", options.rounds, options.seconds);
     if *load_average > 0.5 {
         println!("load average {load_average:.1}: the machine is not quiet, figures are noisy");
     }
@@ -58,8 +58,8 @@ pub(crate) fn print_table(table: &Table) {
             println!("  note: {} opens {opened:.2} connections to the backend a request", row.name);
         }
     }
-    let noisy = |row: &&Row| row.valid() && row.spread() > NOISY;
-    if let Some(row) = table.rows.iter().find(noisy) {
+    let noisy = table.rows.iter().filter(|row| row.valid() && row.spread() > NOISY);
+    if let Some(row) = noisy.max_by(|one, other| one.spread().total_cmp(&other.spread())) {
         println!("  note: rounds differ by {:.0} % ({}): noisy", row.spread() * 100.0, row.name);
     }
     if let Some(verdict) = verdict(table) {

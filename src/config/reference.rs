@@ -119,7 +119,7 @@ pub const SETTINGS: &[Setting] = &[
     row(
         "limits",
         "upstream_idle",
-        "256",
+        "1024",
         "Idle connections that one worker keeps to one endpoint: 0 to 65536.",
     ),
     row(

@@ -17,6 +17,7 @@ mod failures;
 mod framing;
 mod headers;
 mod hostile;
+mod resilience;
 mod routing;
 mod support;
 mod verbatim;
