@@ -22,10 +22,10 @@ use tokio::net::TcpStream;
 use super::app::Endpoint;
 use crate::clock::{Deadline, Instant};
 
-/// From this idle time on, a connection is asked by a system call whether it
-/// still stands: the runtime's readiness may be one turn old, and an app that
-/// closes idle connections does so after seconds, not within one turn.
-const PROBE_AFTER: Duration = Duration::from_millis(20);
+/// From this idle time on, a connection is also asked by a system call whether
+/// it still stands: what the runtime knows may be one turn old. Apps that close
+/// idle connections do so after seconds, and a busy pool never gets here.
+const PROBE_AFTER: Duration = Duration::from_secs(1);
 
 /// A connection to an endpoint.
 pub struct Connection {
