@@ -100,8 +100,8 @@ mod tests {
     use http::Method;
 
     fn request(authority: Option<&str>, hosts: &[&str]) -> Request {
-        let text: String = hosts.iter().map(|host| format!("Host:{host}\n")).collect();
-        let text = Bytes::from(text);
+        let lines: Vec<String> = hosts.iter().map(|host| format!("Host:{host}\n")).collect();
+        let text = Bytes::from(lines.concat());
         let mut fields = Fields::of_text(text.clone(), hosts.len());
         for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             fields.push_line(&line[..4], &line[5..]);

@@ -174,7 +174,7 @@ impl<S: Transport> Connection<S> {
                             parked = true;
                             inbound.buffer = BytesMut::new();
                             *self.out.borrow_mut() = BytesMut::new();
-                            inbound.deadline.set_in(idle - PARK);
+                            inbound.deadline.set_in(idle.saturating_sub(PARK));
                             continue;
                         }
                         let late = begun.then_some(Next::Refused(Error::CallerTimeout));

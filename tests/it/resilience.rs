@@ -136,7 +136,7 @@ struct Tally {
 }
 
 fn ask(caller: &mut Option<Caller>, gateway: SocketAddr, index: usize, tally: &Tally) {
-    let post = index % 3 == 0;
+    let post = index.is_multiple_of(3);
     let id = format!("r{index}");
     let body = if post { format!("body of {id}") } else { String::new() };
     let fields = if post {
@@ -181,7 +181,7 @@ fn ten_thousand_requests_survive_reloads_and_restarts_of_endpoints() {
         let mut turned = addresses.clone();
         turned.rotate_left(round % 3);
         config.apps = vec![app("acme/hello", &[(80, &turned)])];
-        if round % 2 == 1 {
+        if !round.is_multiple_of(2) {
             config.apps.push(app("acme/other", &[(80, &turned[..1])]));
         }
         config.limits.app_queue = 1000 + round % 2;
@@ -201,7 +201,7 @@ fn ten_thousand_requests_survive_reloads_and_restarts_of_endpoints() {
                     }
                     ask(&mut caller, address, index, &tally);
                     // Spread over some seconds, so that there is something to survive.
-                    if index % 4 == 0 {
+                    if index.is_multiple_of(4) {
                         std::thread::sleep(Duration::from_millis(5));
                     }
                 }
