@@ -125,6 +125,9 @@ impl Bound {
     /// Serves until it is drained, or `commands` has no more senders.
     pub async fn run(self, mut commands: mpsc::Receiver<Command>) -> Result<(), StartError> {
         let state = Arc::new(State::new());
+        // First of all: a large configuration takes a moment, and a liveness probe must not wait.
+        let admin = Admin::new(self.shared.clone(), self.crew.clone(), state.clone());
+        let admin = tokio::spawn(admin::serve(self.admin, admin));
         let mut discovery = match self.timings {
             Some(timings) => FileDiscovery::with_timings(self.shared.clone(), timings),
             None => FileDiscovery::without_probes(self.shared.clone()),
@@ -136,8 +139,6 @@ impl Bound {
             .map(Worker::start)
             .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::Worker)?;
-        let admin = Admin::new(self.shared.clone(), self.crew.clone(), state.clone());
-        let admin = tokio::spawn(admin::serve(self.admin, admin));
         state.serving();
         let mut config = self.config;
         while let Some(command) = commands.recv().await {

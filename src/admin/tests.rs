@@ -1,177 +1,245 @@
-use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+//! The listener asked over raw sockets, beside a gateway whose counts the tests
+//! set by hand.
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::*;
 use crate::config::Config;
 use crate::gateway::routes::{AppSpec, PortSpec};
-use crate::worker;
+use crate::ids::Domain;
+use crate::upstream::app::{InFlight, Route};
 
-struct Fixture {
-    address: std::net::SocketAddr,
+mod exposition;
+mod metrics;
+
+/// Three apps, two workers that do not run, and the listener.
+struct Gateway {
     shared: Arc<Shared>,
-    state: Arc<ProcessState>,
+    crew: Arc<Crew>,
+    state: Arc<State>,
+    address: SocketAddr,
+    task: AbortHandle,
 }
 
-async fn start() -> Fixture {
-    let config = Config::new("x.test".parse().unwrap());
-    let shared = Arc::new(Shared::new(&config));
-    for id in ["acme/hello", "acme/quiet"] {
-        let ports = [80, 8080].map(|port| PortSpec {
-            port,
-            endpoints: vec!["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()],
-        });
-        let spec =
-            AppSpec { id: id.parse().unwrap(), ports: ports.to_vec(), concurrency: 2, ready: true };
-        shared.routes.register(&spec, &config.domain);
-    }
-    let (crew, _workers, _signals) = worker::crew(vec![Vec::new()], &shared);
-    let state = Arc::new(ProcessState::new());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, Admin::new(shared.clone(), crew, state.clone())));
-    Fixture { address, shared, state }
+struct Reply {
+    status: u16,
+    head: String,
+    body: String,
 }
 
-impl Fixture {
-    /// Status, head and body of a request.
-    async fn ask(&self, line: &str, fields: &str) -> (u16, String, String) {
-        let mut stream = tokio::net::TcpStream::connect(self.address).await.unwrap();
-        let request = format!("{line} HTTP/1.1\r\n{fields}Connection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        let read = stream.read_to_string(&mut answer);
-        tokio::time::timeout(Duration::from_secs(5), read).await.unwrap().unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head[9..12].parse().unwrap(), head.to_ascii_lowercase(), body.to_owned())
+impl Gateway {
+    async fn start() -> Self {
+        let shared = Arc::new(Shared::new(&Config::new(Domain::default())));
+        let app = |id: &str, ports: &[(u16, &[&str])]| {
+            let address = |text: &&str| text.parse().expect("an address");
+            let ports = ports.iter().map(|(port, endpoints)| PortSpec {
+                port: *port,
+                endpoints: endpoints.iter().map(address).collect(),
+            });
+            let id = id.parse().expect("an id");
+            let spec = AppSpec { id, ports: ports.collect(), concurrency: 0, ready: true };
+            assert_eq!(shared.routes.register(&spec, &Domain::default()), []);
+        };
+        app("acme-corp/my-data-processor", &[(8080, &["10.0.0.5:8080"]), (80, &["10.0.0.5:80"])]);
+        app("acme/hello", &[(80, &["127.0.0.1:3000", "127.0.0.1:3001"])]);
+        app("acme/nowhere", &[(80, &[])]);
+        let (crew, _workers, _signals) = crate::worker::crew(vec![vec![], vec![]], &shared);
+        let state = Arc::new(State::new());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let admin = Admin::new(shared.clone(), crew.clone(), state.clone());
+        let task = tokio::spawn(serve(listener, admin)).abort_handle();
+        let gateway = Self { shared, crew, state, address, task };
+        gateway.route("hello-acme.ignite.dodil.cloud").endpoints[1].set_ready(false);
+        gateway
     }
 
-    async fn get(&self, path: &str) -> (u16, String) {
-        let (status, _, body) = self.ask(&format!("GET {path}"), "Host: localhost\r\n").await;
-        (status, body)
+    fn route(&self, host: &str) -> Arc<Route> {
+        let routes = self.shared.routes.routes();
+        routes.into_iter().find(|route| route.host.as_str() == host).expect("a route")
     }
 
-    fn count(&self, host: &str) {
-        let route = self.shared.routes.routes().into_iter().find(|r| r.host.as_str() == host);
-        let metrics = &route.unwrap().shared.metrics;
-        metrics.begin();
-        metrics.end(&axum::http::Method::GET, Some(200), Duration::from_millis(7), (3, 5));
-        metrics.begin();
+    async fn get(&self, path: &str) -> Reply {
+        self.ask("GET", path, "").await
+    }
+
+    async fn ask(&self, method: &str, path: &str, fields: &str) -> Reply {
+        self.send(&format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{fields}\r\n", self.address))
+            .await
+    }
+
+    async fn send(&self, request: &str) -> Reply {
+        let mut stream = TcpStream::connect(self.address).await.expect("connect");
+        stream.write_all(request.as_bytes()).await.expect("send");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.expect("the gateway closes after its answer");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).expect("a status").parse().expect("a number");
+        Reply { status, head: head.to_owned(), body: body.to_owned() }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Reply {
+    fn header(&self, name: &str) -> Option<&str> {
+        let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        fields.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).expect("JSON")
     }
 }
 
 #[tokio::test]
-async fn readiness_follows_the_phases_and_a_refused_reload_is_shown() {
-    let fixture = start().await;
-    assert_eq!(fixture.get("/livez").await, (200, "ok\n".to_owned()));
-    assert_eq!(fixture.get("/readyz").await, (503, "starting\n".to_owned()));
-    fixture.state.serving();
-    assert_eq!(fixture.get("/readyz").await, (200, "ready\n".to_owned()));
-    fixture.state.reload_failed("gateway.toml:3: no".to_owned());
-    let (status, text) = fixture.get("/readyz?verbose").await;
-    assert_eq!(status, 200);
-    assert!(text.contains("[-] config") && text.contains("gateway.toml:3: no"), "{text}");
-    fixture.state.reloaded();
-    assert!(fixture.get("/readyz?verbose").await.1.contains("[+] config"));
-    fixture.state.draining();
-    assert_eq!(fixture.get("/readyz").await, (503, "draining\n".to_owned()));
-}
-
-#[tokio::test]
-async fn a_name_in_the_host_field_is_refused() {
-    let fixture = start().await;
-    for host in ["evil.example", "evil.example:9090", "127.0.0.1.evil.example", "localhost.x", ""] {
-        let fields = format!("Host: {host}\r\n");
-        assert_eq!(fixture.ask("GET /apps", &fields).await.0, 421, "{host}");
-    }
-    for host in ["localhost", "localhost:1", "127.0.0.1", "127.0.0.1:9", "[::1]:9", "10.0.0.1"] {
-        let fields = format!("Host: {host}\r\n");
-        assert_eq!(fixture.ask("GET /apps", &fields).await.0, 200, "{host}");
-    }
-    assert_eq!(fixture.get("/nothing").await.0, 404);
-    assert_eq!(fixture.ask("POST /apps", "Host: localhost\r\nContent-Length: 0\r\n").await.0, 405);
-}
-
-#[tokio::test]
-async fn apps_are_listed_with_hosts_and_endpoints() {
-    let fixture = start().await;
-    fixture.count("hello-acme.x.test");
-    let (_, text) = fixture.get("/apps").await;
-    let apps: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(apps[0]["name"], "hello");
-    assert_eq!(apps[1]["name"], "quiet");
-    assert_eq!(apps[0]["ports"][0]["host"], "hello-acme.x.test");
-    assert_eq!(apps[0]["ports"][0]["in_flight"], 1);
-    assert_eq!(apps[0]["ports"][1]["port"], 8080);
-    assert_eq!(apps[0]["ports"][0]["endpoints"][1]["address"], "127.0.0.1:2");
-    assert_eq!(apps[0]["ports"][0]["endpoints"][1]["ready"], true);
-    let (status, text) = fixture.get("/apps/acme/quiet").await;
-    assert_eq!(status, 200);
-    let app: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(app["name"], "quiet");
-    assert_eq!(fixture.get("/apps/acme/none").await.0, 404);
-}
-
-/// Every sample of an exposition: name with labels, and value.
-fn samples(text: &str) -> HashMap<&str, f64> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.map(|line| line.rsplit_once(' ').unwrap()).map(|(n, v)| (n, v.parse().unwrap())).collect()
-}
-
-#[tokio::test]
-async fn metrics_are_well_formed_and_exact() {
-    let fixture = start().await;
-    fixture.count("hello-acme.x.test");
-    fixture.shared.unknown.begin();
-    fixture.shared.unknown.end(&axum::http::Method::GET, Some(404), Duration::ZERO, (0, 0));
-    let fields = "Host: localhost\r\nAccept: application/openmetrics-text\r\n";
-    let (status, head, text) = fixture.ask("GET /metrics", fields).await;
-    assert_eq!(status, 200);
-    assert!(head.contains("content-type: application/openmetrics-text"), "{head}");
-    assert!(text.ends_with("# EOF\n"));
-    let samples = samples(&text);
-    let app = r#"organization="acme",app="hello",port="80""#;
-    let of = |name: &str| samples.get(name).copied().unwrap_or(f64::NAN);
-    let close = |name: String, value: f64| {
-        assert!((of(&name) - value).abs() < 1e-9, "{name}: {}\n{text}", of(&name));
+async fn liveness_does_not_depend_on_the_phase_and_readiness_does() {
+    let gateway = Gateway::start().await;
+    let both = async || {
+        let (live, ready) = (gateway.get("/livez").await, gateway.get("/readyz").await);
+        assert_eq!((live.status, &*live.body), (200, "ok"));
+        (ready.status, ready.body)
     };
-    let method = r#"http_request_method="GET",http_response_status_class"#;
-    close(format!(r#"ignite_gateway_requests_total{{{app},{method}="2xx"}}"#), 1.0);
-    let unknown = r#"organization="_unknown",app="_unknown",port="""#;
-    close(format!(r#"ignite_gateway_requests_total{{{unknown},{method}="4xx"}}"#), 1.0);
-    let duration = "http_server_request_duration_seconds";
-    close(format!(r#"{duration}_bucket{{le="0.005",{app}}}"#), 0.0);
-    close(format!(r#"{duration}_bucket{{le="0.01",{app}}}"#), 1.0);
-    close(format!(r#"{duration}_bucket{{le="+Inf",{app}}}"#), 1.0);
-    close(format!("{duration}_count{{{app}}}"), 1.0);
-    close(format!("{duration}_sum{{{app}}}"), 0.007);
-    close(format!("http_server_active_requests{{{app}}}"), 1.0);
-    close(format!("ignite_gateway_request_body_bytes_total{{{app}}}"), 3.0);
-    close(format!("ignite_gateway_response_body_bytes_total{{{app}}}"), 5.0);
-    close(format!(r#"ignite_gateway_endpoints{{{app},state="ready"}}"#), 2.0);
-    assert!(!text.contains("requests_total{organization=\"acme\",app=\"quiet\""), "never called");
+    assert_eq!(both().await, (503, "not ready: starting".to_owned()));
+    gateway.state.serving();
+    assert_eq!(both().await, (200, "ready".to_owned()));
+    gateway.state.draining();
+    assert_eq!(both().await, (503, "not ready: draining".to_owned()));
 }
 
 #[tokio::test]
-async fn every_metric_is_in_the_table_and_nothing_else() {
-    let fixture = start().await;
-    fixture.count("hello-acme.x.test");
-    let (_, text) = fixture.get("/metrics").await;
-    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    let exported: HashSet<String> = types
-        .map(|line| line.split_once(' ').unwrap())
-        .map(|(name, kind)| match kind {
-            "counter" => format!("{name}_total"),
-            _ => name.to_owned(),
-        })
-        .collect();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
-    let table = std::fs::read_to_string(path).unwrap();
-    let documented: HashSet<String> = table
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
-        .map(|(name, _)| name.to_owned())
-        .collect();
-    assert_eq!(documented, exported);
+async fn a_failed_reload_is_shown_and_leaves_the_gateway_ready() {
+    let gateway = Gateway::start().await;
+    gateway.state.serving();
+    let lines = async || {
+        let reply = gateway.get("/readyz?verbose").await;
+        assert_eq!(reply.status, 200);
+        reply.body.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let start = lines().await;
+    assert_eq!((&*start[0], &*start[2]), ("[+]serving ok", "ready"));
+    assert!(start[1].starts_with("[+]config last reload none; started with it at 20"), "{start:?}");
+
+    gateway.state.reload_failed("line 3: no\nline 4: neither\n".to_owned());
+    let failed = lines().await;
+    assert_eq!(failed[1..3], ["[-]config: last reload failed: line 3: no", "    line 4: neither"]);
+    assert_eq!(gateway.get("/readyz").await.status, 200);
+
+    gateway.state.reloaded();
+    let good = lines().await;
+    assert!(good[1].starts_with("[+]config last reload 20") && good[1].ends_with('Z'), "{good:?}");
+
+    gateway.state.draining();
+    let reply = gateway.get("/readyz?verbose=1").await;
+    assert_eq!(reply.status, 503);
+    assert!(reply.body.starts_with("[-]serving: draining\n[+]config"), "{}", reply.body);
+}
+
+#[tokio::test]
+async fn apps_are_listed_in_order_with_what_they_are_at() {
+    let gateway = Gateway::start().await;
+    let route = gateway.route("hello-acme.ignite.dodil.cloud");
+    route.shared.metrics.begin();
+    route.shared.waiting.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let _in_flight = InFlight::new(route.endpoints[0].clone());
+
+    let reply = gateway.get("/apps").await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/json")));
+    let hello = json!({
+        "organization": "acme", "name": "hello", "in_flight": 1, "waiting": 1, "queued": 0,
+        "ports": [{
+            "port": 80, "host": "hello-acme.ignite.dodil.cloud", "in_flight": 1, "waiting": 1,
+            "endpoints": [
+                { "address": "127.0.0.1:3000", "ready": true, "in_flight": 1 },
+                { "address": "127.0.0.1:3001", "ready": false, "in_flight": 0 },
+            ],
+        }],
+    });
+    let apps = reply.json();
+    let names = ["hello", "nowhere", "my-data-processor"];
+    for (app, name) in apps.as_array().expect("a list").iter().zip(names) {
+        assert_eq!(app["name"], name);
+    }
+    assert_eq!(apps[0], hello);
+    assert_eq!(apps[1]["ports"][0]["endpoints"], json!([]));
+    let ports = [&apps[2]["ports"][0]["port"], &apps[2]["ports"][1]["port"]];
+    assert_eq!(ports, [80, 8080]);
+    assert_eq!(gateway.get("/apps/acme/hello").await.json(), hello);
+    assert_eq!(gateway.get("/apps/acme-corp/my-data-processor").await.json(), apps[2]);
+}
+
+#[tokio::test]
+async fn an_app_that_is_not_there_is_a_problem() {
+    let gateway = Gateway::start().await;
+    let reply = gateway.get("/apps/acme/missing").await;
+    assert_eq!(reply.status, 404);
+    assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+    let problem = reply.json();
+    assert_eq!((&problem["status"], &problem["title"]), (&json!(404), &json!("Not Found")));
+    assert_eq!(gateway.get("/apps/acme-corp/hello").await.status, 404);
+}
+
+#[tokio::test]
+async fn the_index_names_every_path_and_other_paths_and_methods_are_refused() {
+    let gateway = Gateway::start().await;
+    let index = gateway.get("/").await;
+    assert_eq!(index.status, 200);
+    for path in ["/livez", "/readyz", "/metrics", "/apps"] {
+        assert!(index.body.contains(&format!("\n{path} ")), "{path}");
+        assert_eq!(gateway.ask("HEAD", path, "").await.body, "");
+        let refused = gateway.ask("POST", path, "Content-Length: 0\r\n").await;
+        assert_eq!((refused.status, refused.header("allow")), (405, Some("GET,HEAD")), "{path}");
+    }
+    for path in ["/nothing", "/apps/", "/apps/acme", "/livez/", "/apps/a/b/c"] {
+        assert_eq!(gateway.get(path).await.status, 404, "{path}");
+    }
+    assert_eq!(index.header("cache-control"), Some("no-store"));
+    assert_eq!(index.header("x-content-type-options"), Some("nosniff"));
+}
+
+#[tokio::test]
+async fn a_name_as_host_is_refused_on_every_path() {
+    let gateway = Gateway::start().await;
+    for path in ["/", "/livez", "/metrics", "/apps", "/nothing"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: rebound.example:9090\r\n\r\n");
+        let reply = gateway.send(&request).await;
+        assert_eq!(reply.status, 421, "{path}");
+        assert!(reply.body.contains("DNS rebinding"), "{}", reply.body);
+    }
+    for request in [
+        "GET /livez HTTP/1.0\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nHost: localhost:9090\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nHost: [::1]\r\n\r\n",
+    ] {
+        assert_eq!(gateway.send(request).await.status, 200, "{request}");
+    }
+    assert_eq!(gateway.send("GET /livez HTTP/1.1\r\n\r\n").await.status, 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_connections_hold_their_places_only_for_a_while() {
+    let gateway = Gateway::start().await;
+    let start = Instant::now();
+    let mut silent = Vec::new();
+    for _ in 0..CONNECTIONS {
+        silent.push(TcpStream::connect(gateway.address).await.expect("connect"));
+    }
+    assert_eq!(gateway.get("/livez").await.status, 200);
+    assert!(start.elapsed() >= HEAD_TIME, "it had to wait for a place");
+    for mut stream in silent {
+        let mut text = Vec::new();
+        stream.read_to_end(&mut text).await.expect("closed in order");
+        assert!(start.elapsed() < 3 * HEAD_TIME);
+    }
 }

@@ -70,12 +70,17 @@ pub struct AppSpec {
 #[derive(Debug)]
 pub struct RouteTable {
     hosts: DashMap<HostName, Arc<Route>, FxBuildHasher>,
+    /// Each app's hosts, so that a change of one app looks at no other.
+    owned: DashMap<AppId, HashSet<HostName>, FxBuildHasher>,
 }
 
 impl RouteTable {
     /// No hosts.
     pub fn new() -> Self {
-        Self { hosts: DashMap::with_hasher(FxBuildHasher) }
+        Self {
+            hosts: DashMap::with_hasher(FxBuildHasher),
+            owned: DashMap::with_hasher(FxBuildHasher),
+        }
     }
 
     /// The route of a host.
@@ -98,18 +103,29 @@ impl RouteTable {
                 Err(error) => refused.push(error),
             }
         }
-        self.remove_where(|route| route.app == app.id && !kept.contains(&route.host));
+        let before = self.owned.insert(app.id.clone(), kept.clone());
+        for host in before.unwrap_or_default().difference(&kept) {
+            self.remove_host(host, &app.id);
+        }
         refused
     }
 
     /// Removes an app; requests in flight finish on the routes they hold.
     pub fn remove(&self, app: &AppId) {
-        self.remove_where(|route| route.app == *app);
+        for host in self.owned.remove(app).map(|(_, hosts)| hosts).unwrap_or_default() {
+            self.remove_host(&host, app);
+        }
     }
 
-    /// Removes every route for which `keep` says no.
+    /// Removes every route for which `keep` says no. Looks at all of them.
     pub fn retain(&self, keep: impl Fn(&Route) -> bool) {
-        self.remove_where(|route| !keep(route));
+        for route in self.routes().iter().filter(|route| !keep(route)) {
+            if let Some(mut hosts) = self.owned.get_mut(&route.app) {
+                hosts.remove(&route.host);
+            }
+            self.remove_host(&route.host, &route.app);
+        }
+        self.owned.retain(|_, hosts| !hosts.is_empty());
     }
 
     /// Every route, in no order.
@@ -164,14 +180,10 @@ impl RouteTable {
         Ok(host)
     }
 
-    fn remove_where(&self, gone: impl Fn(&Route) -> bool) {
-        self.hosts.retain(|_, route| {
-            let gone = gone(route);
-            if gone {
-                route.endpoints.iter().for_each(|endpoint| endpoint.retire());
-            }
-            !gone
-        });
+    fn remove_host(&self, host: &HostName, owner: &AppId) {
+        if let Some((_, route)) = self.hosts.remove_if(host, |_, route| route.app == *owner) {
+            route.endpoints.iter().for_each(|endpoint| endpoint.retire());
+        }
     }
 }
 

@@ -88,9 +88,9 @@ impl RouteMetrics {
         self.ended.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether there was ever a request.
-    pub fn was_used(&self) -> bool {
-        self.begun.load(Ordering::Relaxed) > 0
+    /// Requests ever resolved to this host.
+    pub fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// Requests under way.

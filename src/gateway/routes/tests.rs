@@ -97,3 +97,15 @@ fn ports_of_one_app_share_its_limit_and_other_apps_do_not() {
     table.register(&app("o/b", &[(80, &[])]), &domain());
     assert!(find(&table, "b-o.x.test").unwrap().shared.app.turns.is_none());
 }
+
+#[test]
+fn a_hundred_thousand_apps_are_registered_one_by_one_in_no_time_each() {
+    let table = RouteTable::new();
+    for number in 0..100_000 {
+        table.register(&app(&format!("o/a{number}"), &[(80, &[])]), &domain());
+    }
+    assert_eq!(table.routes().len(), 100_000);
+    table.retain(|route| route.app.name.as_str() == "a7");
+    assert_eq!(table.routes().len(), 1);
+    assert_eq!(table.owned.len(), 1);
+}

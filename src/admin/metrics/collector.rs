@@ -1,0 +1,179 @@
+//! Reads the counters at the moment of asking and writes them, family by family.
+//!
+//! Labels come from configured apps and fixed lists only. A host that never had
+//! a request has rows for its endpoints and no others, so that many idle apps
+//! cost a scrape little; what is counted of unknown hosts shares one row.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+
+use super::Format;
+use super::family::{self, Family, Writer};
+use crate::admin::{Admin, apps};
+use crate::telemetry::metrics::{RouteMetrics, WorkerMetrics};
+use crate::telemetry::state::State;
+use crate::upstream::app::Route;
+use crate::worker::Crew;
+
+/// The organization, app and port of requests that no app was found for. No
+/// label of DNS begins with `_`, so no app can have that name.
+const UNKNOWN: &str = "_unknown";
+
+/// All numbers of a gateway, in one format.
+pub(super) struct Exposition {
+    pub(super) admin: Admin,
+    pub(super) format: Format,
+}
+
+impl fmt::Debug for Exposition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exposition").field("format", &self.format).finish_non_exhaustive()
+    }
+}
+
+impl Collector for Exposition {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Admin { shared, crew, state, places: _ } = &self.admin;
+        let mut out = Writer::new(encoder, self.format);
+        let routes = apps::sorted(shared);
+        hosts(&mut out, &routes, &shared.unknown)?;
+        endpoints(&mut out, &routes)?;
+        waiting(&mut out, &routes)?;
+        workers(&mut out, crew)?;
+        process(&mut out, state)
+    }
+}
+
+/// How one number is read.
+type Read<T> = fn(&T) -> u64;
+
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+/// A host that had requests.
+struct Host<'a> {
+    organization: &'a str,
+    app: &'a str,
+    port: String,
+    metrics: &'a RouteMetrics,
+}
+
+impl<'a> Host<'a> {
+    fn of(route: &'a Route) -> Self {
+        Self {
+            organization: route.app.organization.as_str(),
+            app: route.app.name.as_str(),
+            port: route.port.to_string(),
+            metrics: &route.shared.metrics,
+        }
+    }
+
+    fn labels(&self) -> [(&'static str, &str); 3] {
+        [("organization", self.organization), ("app", self.app), ("port", &self.port)]
+    }
+}
+
+fn hosts(out: &mut Writer<'_>, routes: &[Arc<Route>], unknown: &RouteMetrics) -> fmt::Result {
+    let unknown =
+        Host { organization: UNKNOWN, app: UNKNOWN, port: UNKNOWN.to_owned(), metrics: unknown };
+    let used: Vec<_> = routes
+        .iter()
+        .filter(|route| route.shared.metrics.begun() > 0)
+        .map(|route| Host::of(route))
+        .chain((unknown.metrics.begun() > 0).then_some(unknown))
+        .collect();
+
+    let mut samples = out.begin(&family::DURATION)?;
+    for host in &used {
+        samples.add_durations(&host.labels(), &host.metrics.durations())?;
+    }
+    let mut samples = out.begin(&family::REQUESTS)?;
+    for host in &used {
+        let [organization, app, port] = host.labels();
+        for (method, class, count) in host.metrics.requests() {
+            let (method, class) =
+                (("http_request_method", method), ("http_response_status_class", class));
+            samples.add(&[organization, app, port, method, class], count)?;
+        }
+    }
+    let each: [(&Family, Read<RouteMetrics>); 3] = [
+        (&family::ACTIVE, RouteMetrics::in_flight),
+        (&family::REQUEST_BYTES, |metrics| metrics.bytes().0),
+        (&family::RESPONSE_BYTES, |metrics| metrics.bytes().1),
+    ];
+    for (family, value) in each {
+        let mut samples = out.begin(family)?;
+        for host in &used {
+            samples.add(&host.labels(), value(host.metrics))?;
+        }
+    }
+    Ok(())
+}
+
+/// Of every host: an app that lost all endpoints must show a zero, not vanish.
+fn endpoints(out: &mut Writer<'_>, routes: &[Arc<Route>]) -> fmt::Result {
+    let mut samples = out.begin(&family::ENDPOINTS)?;
+    for route in routes {
+        let host = Host::of(route);
+        let [organization, app, port] = host.labels();
+        let ready = route.endpoints.iter().filter(|endpoint| endpoint.is_ready()).count();
+        let unready = route.endpoints.len().saturating_sub(ready);
+        for (state, count) in [("ready", ready), ("unready", unready)] {
+            samples.add(&[organization, app, port, ("state", state)], count as u64)?;
+        }
+    }
+    Ok(())
+}
+
+/// Of apps with requests now or ever; the queue is the app's, not a port's.
+fn waiting(out: &mut Writer<'_>, routes: &[Arc<Route>]) -> fmt::Result {
+    let mut count = 0;
+    let mut samples = out.begin(&family::WAITING)?;
+    for app in apps::by_app(routes) {
+        count += 1;
+        let used = app.iter().find(|route| route.shared.metrics.begun() > 0);
+        let Some(id) = used.map(|route| &route.app) else { continue };
+        let (waiting, queued) = apps::waiting(app);
+        let labels = [("organization", id.organization.as_str()), ("app", id.name.as_str())];
+        samples.add(&labels, (waiting + queued) as u64)?;
+    }
+    out.single(&family::APPS, count)
+}
+
+fn workers(out: &mut Writer<'_>, crew: &Crew) -> fmt::Result {
+    let each: [(&Family, Read<WorkerMetrics>); 5] = [
+        (&family::CONNECTIONS, |worker| load(&worker.connections)),
+        (&family::ACCEPTED, |worker| load(&worker.accepted)),
+        (&family::REFUSED, |worker| load(&worker.refused)),
+        (&family::HANDED_OVER, |worker| load(&worker.handed_over)),
+        (&family::UPSTREAM_IDLE, |worker| load(&worker.pool_idle)),
+    ];
+    for (family, value) in each {
+        let mut samples = out.begin(family)?;
+        for (index, worker) in crew.metrics().enumerate() {
+            samples.add(&[("worker", index.to_string())], value(worker))?;
+        }
+    }
+    let mut samples = out.begin(&family::UPSTREAM_REQUESTS)?;
+    for (index, worker) in crew.metrics().enumerate() {
+        let index = index.to_string();
+        for (how, counter) in [("reused", &worker.pool_reused), ("new", &worker.pool_missed)] {
+            samples.add(&[("worker", index.as_str()), ("connection", how)], load(counter))?;
+        }
+    }
+    Ok(())
+}
+
+fn process(out: &mut Writer<'_>, state: &State) -> fmt::Result {
+    let (succeeded, failed) = state.reloads();
+    let mut samples = out.begin(&family::RELOADS)?;
+    samples.add(&[("result", "success")], succeeded)?;
+    samples.add(&[("result", "failure")], failed)?;
+    out.single(&family::LAST_SUCCESS, state.last_success())?;
+    out.begin(&family::BUILD)?.add(&[("version", env!("CARGO_PKG_VERSION"))], 1)
+}

@@ -1,0 +1,136 @@
+//! A reader of exposition text that panics on whatever is not well-formed, so
+//! that a test that gets a value from it has checked the whole text.
+
+use std::collections::{BTreeMap, HashSet};
+
+pub(super) struct Family {
+    /// As the `TYPE` line names it.
+    pub(super) name: String,
+    pub(super) kind: String,
+    pub(super) help: String,
+    pub(super) samples: Vec<Sample>,
+}
+
+pub(super) struct Sample {
+    pub(super) name: String,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) value: f64,
+}
+
+pub(super) struct Exposition(pub(super) Vec<Family>);
+
+impl Exposition {
+    pub(super) fn parse(text: &str) -> Self {
+        let body = text.strip_suffix("# EOF\n").expect("the text ends with EOF");
+        let mut families: Vec<Family> = Vec::new();
+        let mut names = HashSet::new();
+        let mut series = HashSet::new();
+        for line in body.lines() {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                let (name, help) = rest.split_once(' ').expect(line);
+                assert!(names.insert(name.to_owned()), "{name} comes twice");
+                assert!(is_name(name) && help.ends_with('.'), "{line}");
+                assert!(!help.contains(['\\', '"']), "needs escapes: {line}");
+                let (name, help, kind) = (name.to_owned(), help.to_owned(), String::new());
+                families.push(Family { name, kind, help, samples: Vec::new() });
+                continue;
+            }
+            let family = families.last_mut().expect("HELP comes first");
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').expect(line);
+                assert_eq!((name, &*family.kind), (&*family.name, ""), "one TYPE after HELP");
+                assert!(["counter", "gauge", "histogram", "info"].contains(&kind), "{line}");
+                kind.clone_into(&mut family.kind);
+                continue;
+            }
+            assert!(!line.starts_with('#') && !family.kind.is_empty(), "{line}");
+            let sample = Sample::parse(line);
+            assert!(series.insert(line.rsplit_once(' ').expect(line).0), "twice: {line}");
+            let suffix = sample.name.strip_prefix(&*family.name);
+            let suffix = suffix.unwrap_or_else(|| panic!("{line} is not of {}", family.name));
+            let suffixes: &[&str] = match &*family.kind {
+                "counter" if family.name.ends_with("_total") => &[""],
+                "counter" => &["_total"],
+                "histogram" => &["_bucket", "_sum", "_count"],
+                "info" => &["_info"],
+                _ => &[""],
+            };
+            assert!(suffixes.contains(&suffix), "{line} is no {}", family.kind);
+            family.samples.push(sample);
+        }
+        let exposition = Self(families);
+        exposition.check_histograms();
+        exposition
+    }
+
+    /// The only value of `name` whose labels include `labels`.
+    pub(super) fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let found = self.samples(name, labels);
+        assert_eq!(found.len(), 1, "{name} {labels:?}");
+        found[0].value
+    }
+
+    pub(super) fn samples(&self, name: &str, labels: &[(&str, &str)]) -> Vec<&Sample> {
+        let samples = self.0.iter().flat_map(|family| &family.samples);
+        samples.filter(|sample| sample.name == name && sample.has(labels)).collect()
+    }
+
+    fn check_histograms(&self) {
+        for family in self.0.iter().filter(|family| family.kind == "histogram") {
+            let mut rows: BTreeMap<_, Vec<&Sample>> = BTreeMap::new();
+            for sample in &family.samples {
+                let mut labels = sample.labels.clone();
+                labels.remove("le");
+                rows.entry(labels).or_default().push(sample);
+            }
+            for (labels, samples) in rows {
+                let of = |suffix: &str| {
+                    let name = format!("{}{suffix}", family.name);
+                    samples.iter().filter(|sample| sample.name == name).collect::<Vec<_>>()
+                };
+                let (sum, count, buckets) = (of("_sum"), of("_count"), of("_bucket"));
+                assert_eq!((sum.len(), count.len()), (1, 1), "{labels:?}");
+                let bound = |sample: &Sample| sample.labels["le"].parse::<f64>().expect("a bound");
+                for pair in buckets.windows(2) {
+                    assert!(bound(pair[0]) < bound(pair[1]), "{labels:?}");
+                    assert!(pair[0].value <= pair[1].value, "not cumulative: {labels:?}");
+                }
+                let last = buckets.last().expect("a bucket");
+                assert_eq!(last.labels["le"], "+Inf");
+                assert!((last.value - count[0].value).abs() < 0.5, "{labels:?}");
+                assert!(sum[0].value >= 0.0);
+            }
+        }
+    }
+}
+
+impl Sample {
+    fn parse(line: &str) -> Self {
+        let (series, value) = line.rsplit_once(' ').expect(line);
+        let value: f64 = value.parse().expect(line);
+        assert!(value.is_finite() && value >= 0.0, "{line}");
+        let (name, labels) = match series.split_once('{') {
+            Some((name, labels)) => (name, labels.strip_suffix('}').expect(line)),
+            None => (series, ""),
+        };
+        assert!(is_name(name), "{line}");
+        let mut found = BTreeMap::new();
+        // No label value here holds a comma, a quote or a backslash.
+        for label in labels.split(',').filter(|label| !label.is_empty()) {
+            let (key, value) = label.split_once('=').expect(line);
+            let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+            let value = value.expect(line);
+            assert!(is_name(key) && !value.contains(['"', '\\']), "{line}");
+            assert!(found.insert(key.to_owned(), value.to_owned()).is_none(), "{line}");
+        }
+        Self { name: name.to_owned(), labels: found, value }
+    }
+
+    fn has(&self, labels: &[(&str, &str)]) -> bool {
+        labels.iter().all(|(key, value)| self.labels.get(*key).is_some_and(|found| found == value))
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+}
