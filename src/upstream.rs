@@ -90,19 +90,22 @@ impl Upstream {
     ) -> Result<Answer, Error> {
         self.retry_budget.set((self.retry_budget.get() + RETRY_SHARE).min(RETRY_RESERVE));
         let mut tried: Vec<u64> = Vec::new();
+        let mut fresh = false;
         let mut exchange = Exchange::new(request, timeouts, limits);
         loop {
             let endpoint = self.choose(route, &tried, timeouts, limits, journey).await?;
             journey.attempts += 1;
             journey.endpoint = Some(endpoint.clone());
             let in_flight = InFlight::new(endpoint.clone());
-            let failure = match self.lease(&endpoint, timeouts).await {
+            let failure = match self.lease(&endpoint, fresh, timeouts).await {
                 Ok(connection) => match exchange.run(connection, in_flight, &self.pool).await {
                     Ok(head) => return Ok(Answer { head, exchange }),
                     Err(failure) => failure,
                 },
                 Err(error) => Failure { error, unsent: true, stale: false },
             };
+            // One kept connection that died says that the others may have, too.
+            fresh = failure.stale;
             if !failure.stale {
                 tried.push(endpoint.id());
             }
@@ -157,12 +160,16 @@ impl Upstream {
     async fn lease(
         &self,
         endpoint: &Arc<Endpoint>,
+        fresh: bool,
         timeouts: &Timeouts,
     ) -> Result<Box<pool::Connection>, Error> {
-        if let Some(connection) = self.pool.lease(endpoint) {
+        if !fresh && let Some(connection) = self.pool.lease(endpoint) {
             return Ok(connection);
         }
-        let stream = connect::connect(endpoint.address(), timeouts.connect).await?;
+        let stream = connect::connect(endpoint.address(), timeouts.connect)
+            .await
+            .inspect_err(|_| endpoint.connect_failed())?;
+        endpoint.connected();
         Ok(Box::new(pool::Connection::new(stream, endpoint.clone(), timeouts.upstream_keepalive)))
     }
 }

@@ -8,9 +8,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use std::time::Duration;
+
 use http::HeaderValue;
 use tokio::sync::{Notify, Semaphore};
 
+use crate::clock::Instant;
 use crate::ids::{AppId, HostName};
 use crate::telemetry::metrics::RouteMetrics;
 
@@ -104,7 +107,18 @@ pub struct Endpoint {
     ready: AtomicBool,
     retired: AtomicBool,
     in_flight: AtomicU32,
+    /// Connect failures in a row.
+    failures: AtomicU32,
+    /// Until when others are preferred, in milliseconds since `made`; 0: not at all.
+    avoided_until: AtomicU64,
+    made: Instant,
 }
+
+/// How long an endpoint is avoided after its first connect failure; twice as long after each
+/// further one.
+const AVOIDED_FIRST: Duration = Duration::from_secs(1);
+/// The longest that it is avoided.
+const AVOIDED_LONGEST: Duration = Duration::from_secs(30);
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -117,6 +131,9 @@ impl Endpoint {
             ready: AtomicBool::new(ready),
             retired: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
+            failures: AtomicU32::new(0),
+            avoided_until: AtomicU64::new(0),
+            made: Instant::now(),
         }
     }
 
@@ -148,6 +165,28 @@ impl Endpoint {
     /// Marks the endpoint as gone.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// A connection could not be made: others are preferred for a while.
+    pub fn connect_failed(&self) {
+        let before = self.failures.fetch_add(1, Ordering::Relaxed);
+        let wait = AVOIDED_FIRST.saturating_mul(1 << before.min(5)).min(AVOIDED_LONGEST);
+        let until = (self.made.elapsed() + wait).as_millis();
+        self.avoided_until.store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// A connection was made.
+    pub fn connected(&self) {
+        if self.failures.load(Ordering::Relaxed) > 0 {
+            self.failures.store(0, Ordering::Relaxed);
+            self.avoided_until.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether another endpoint is to be preferred.
+    pub fn is_avoided(&self) -> bool {
+        let until = self.avoided_until.load(Ordering::Relaxed);
+        until > 0 && self.made.elapsed().as_millis() < u128::from(until)
     }
 
     /// Requests under way.

@@ -20,8 +20,8 @@ pub fn choose(
     if let [only] = endpoints {
         return Some(only).filter(usable).cloned();
     }
-    let count = endpoints.iter().filter(usable).count();
-    let nth = |index: usize| endpoints.iter().filter(usable).nth(index);
+    let count = endpoints.iter().filter(&usable).count();
+    let nth = |index: usize| endpoints.iter().filter(&usable).nth(index);
     match count {
         0 => None,
         1 => nth(0).cloned(),
@@ -69,6 +69,21 @@ mod tests {
         }
         assert!(choose(&all, &[], &mut random).is_none());
         assert!(choose(&[], &[], &mut random).is_none());
+    }
+
+    #[test]
+    fn an_endpoint_that_refused_connections_is_the_last_choice() {
+        let mut random = SmallRng::seed_from_u64(3);
+        let all = endpoints(3);
+        all[0].connect_failed();
+        for _ in 0..200 {
+            assert_ne!(choose(&all, &[], &mut random).expect("ready").id(), all[0].id());
+        }
+        let others = [all[1].id(), all[2].id()];
+        assert_eq!(choose(&all, &others, &mut random).expect("ready").id(), all[0].id());
+        all[0].connected();
+        let drawn = (0..200).map(|_| choose(&all, &[], &mut random).expect("ready").id());
+        assert!(drawn.into_iter().any(|id| id == all[0].id()));
     }
 
     #[test]

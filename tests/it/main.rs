@@ -13,11 +13,14 @@
 
 mod aborts;
 mod bodies;
+mod endpoints;
 mod failures;
 mod framing;
 mod headers;
 mod hostile;
+mod lifecycle;
 mod resilience;
 mod routing;
 mod support;
+mod support2;
 mod verbatim;
