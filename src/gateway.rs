@@ -182,9 +182,10 @@ impl Gateway {
 
         // To the app and back.
         let timeouts = &settings.timeouts;
+        let find = || self.shared.routes.find(&host);
         let answer = self
             .upstream
-            .forward(&mut route, request, timeouts, &settings.limits, record.journey())
+            .forward(&mut route, &find, request, timeouts, &settings.limits, record.journey())
             .await?;
 
         // What the caller gets to see.

@@ -80,9 +80,12 @@ impl Upstream {
     }
 
     /// Sends a request whose fields are already rewritten, and waits for the response head.
+    ///
+    /// `find` looks the request's host up again: its route may change while it waits.
     pub async fn forward(
         &self,
         route: &mut Arc<Route>,
+        find: &dyn Fn() -> Option<Arc<Route>>,
         request: &mut Request,
         timeouts: &Timeouts,
         limits: &Limits,
@@ -93,7 +96,7 @@ impl Upstream {
         let mut fresh = false;
         let mut exchange = Exchange::new(request, timeouts, limits);
         loop {
-            let endpoint = self.choose(route, &tried, timeouts, limits, journey).await?;
+            let endpoint = self.choose(route, find, &tried, timeouts, limits, journey).await?;
             journey.attempts += 1;
             journey.endpoint = Some(endpoint.clone());
             let in_flight = InFlight::new(endpoint.clone());
@@ -139,6 +142,7 @@ impl Upstream {
     async fn choose(
         &self,
         route: &mut Arc<Route>,
+        find: &dyn Fn() -> Option<Arc<Route>>,
         tried: &[u64],
         timeouts: &Timeouts,
         limits: &Limits,
@@ -150,7 +154,7 @@ impl Upstream {
             return Ok(endpoint);
         }
         let start = Instant::now();
-        let ready = wait::for_ready_endpoint(route, timeouts.ready, limits.app_queue).await;
+        let ready = wait::for_ready_endpoint(route, find, timeouts.ready, limits.app_queue).await;
         journey.waited += start.elapsed();
         ready?;
         balance::choose(&route.endpoints, &[], &mut self.random.borrow_mut())

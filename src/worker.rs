@@ -18,7 +18,7 @@ use tokio::task::LocalSet;
 
 use crate::gateway::headers::forwarded::Peer;
 use crate::gateway::{Gateway, Shared};
-use crate::listener::accept::accept;
+use crate::listener::accept::{accept, accept_rest};
 use crate::listener::connection;
 use crate::shutdown::Drain;
 use crate::telemetry::metrics::WorkerMetrics;
@@ -153,20 +153,24 @@ impl Worker {
             tokio::select! {
                 handed = self.inbox.recv() => {
                     let Some((stream, address)) = handed else { break };
-                    if let Ok(stream) = TcpStream::from_std(stream) {
-                        begin(stream, address, &gateway, &own, &self.drain);
-                    } else {
-                        own.closed();
-                    }
+                    take_over(stream, address, &gateway, &own, &self.drain);
                 }
                 () = self.drain.begun() => break,
             }
         }
-        // Accepting ends with the last connection that the kernel had accepted already.
         for task in accepting {
             let _ = task.await;
         }
+        // A colleague may have handed over a connection before he saw the signal.
+        let rest = async {
+            while let Some((stream, address)) = self.inbox.recv().await {
+                take_over(stream, address, &gateway, &own, &self.drain);
+            }
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
+            biased;
+            () = rest => {}
             () = own.emptied() => {}
             () = self.end.begun() => {}
         }
@@ -227,27 +231,55 @@ async fn accept_all(
     stop: Drain,
 ) {
     loop {
-        // Biased: what the kernel has accepted already is served before the socket closes.
-        let (stream, address) = tokio::select! {
-            biased;
-            accepted = accept(&listener) => accepted,
-            () = stop.begun() => return,
-        };
-        own.count(|metrics| &metrics.accepted);
-        let limit = gateway.shared().settings.load().limits.connections;
-        if own.crew.open.fetch_add(1, Ordering::Relaxed) >= limit {
-            own.crew.open.fetch_sub(1, Ordering::Relaxed);
-            own.count(|metrics| &metrics.refused);
-            continue;
-        }
-        if let Some(other) = own.crew.relief(own.index).filter(|_| !drain.is_draining()) {
-            hand_over(stream, address, other, &own);
-        } else {
-            if let Some(member) = own.member() {
-                member.load.fetch_add(1, Ordering::Relaxed);
+        tokio::select! {
+            (stream, address) = accept(&listener) => {
+                admit(stream, address, &gateway, &own, &drain);
             }
-            begin(stream, address, &gateway, &own, &drain);
+            () = stop.begun() => break,
         }
+    }
+    // What the kernel has accepted already would be reset with the socket.
+    for (stream, address) in accept_rest(listener) {
+        admit(stream, address, &gateway, &own, &drain);
+    }
+}
+
+/// Counts a newcomer, and keeps, hands over or refuses it.
+fn admit(
+    stream: TcpStream,
+    address: SocketAddr,
+    gateway: &Rc<Gateway>,
+    own: &Rc<Own>,
+    drain: &Drain,
+) {
+    own.count(|metrics| &metrics.accepted);
+    let limit = gateway.shared().settings.load().limits.connections;
+    if own.crew.open.fetch_add(1, Ordering::Relaxed) >= limit {
+        own.crew.open.fetch_sub(1, Ordering::Relaxed);
+        own.count(|metrics| &metrics.refused);
+        return;
+    }
+    if let Some(other) = own.crew.relief(own.index).filter(|_| !drain.is_draining()) {
+        hand_over(stream, address, other, own);
+    } else {
+        if let Some(member) = own.member() {
+            member.load.fetch_add(1, Ordering::Relaxed);
+        }
+        begin(stream, address, gateway, own, drain);
+    }
+}
+
+/// A connection that another worker accepted, and counted here.
+fn take_over(
+    stream: std::net::TcpStream,
+    address: SocketAddr,
+    gateway: &Rc<Gateway>,
+    own: &Rc<Own>,
+    drain: &Drain,
+) {
+    match TcpStream::from_std(stream) {
+        Ok(stream) => begin(stream, address, gateway, own, drain),
+        Err(_) => own.closed(),
     }
 }
 

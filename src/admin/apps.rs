@@ -109,7 +109,7 @@ pub(super) fn by_app(routes: &[Arc<Route>]) -> impl Iterator<Item = &[Arc<Route>
 pub(super) fn waiting(app: &[Arc<Route>]) -> (usize, usize) {
     let waiting = app.iter().map(|route| route.shared.waiting.load(Ordering::Relaxed)).sum();
     // Ports share their app's queue: it counts once.
-    let queued = app.first().map_or(0, |route| route.shared.app.queued.load(Ordering::Relaxed));
+    let queued = app.first().map_or(0, |route| route.turns.queued.load(Ordering::Relaxed));
     (waiting, queued)
 }
 

@@ -42,8 +42,8 @@ pub async fn turn(
     settings: &Settings,
     journey: &mut Journey,
 ) -> Result<Turn, Error> {
-    let app = &route.shared.app;
-    let Some(turns) = &app.turns else { return Ok(None) };
+    let app = &route.turns;
+    let Some(turns) = &app.permits else { return Ok(None) };
     if let Ok(turn) = turns.clone().try_acquire_owned() {
         return Ok(Some(turn));
     }

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::host::Host;
 use crate::ids::{AppId, Domain, HostName, NameError};
-use crate::upstream::app::{AppShared, Endpoint, Route, Shared};
+use crate::upstream::app::{Endpoint, Route, Turns};
 
 /// Why a port of an app was not registered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -94,9 +94,9 @@ impl RouteTable {
     pub fn register(&self, app: &AppSpec, domain: &Domain) -> Vec<RegisterError> {
         let mut refused = Vec::new();
         let mut kept = HashSet::new();
-        let shared = self.app_shared(app, domain);
+        let turns = self.turns(app, domain);
         for port in &app.ports {
-            match self.register_port(app, port, domain, &shared) {
+            match self.register_port(app, port, domain, &turns) {
                 Ok(host) => {
                     kept.insert(host);
                 }
@@ -133,16 +133,13 @@ impl RouteTable {
         self.hosts.iter().map(|entry| entry.value().clone()).collect()
     }
 
-    fn app_shared(&self, app: &AppSpec, domain: &Domain) -> Arc<AppShared> {
+    fn turns(&self, app: &AppSpec, domain: &Domain) -> Arc<Turns> {
         app.ports
             .iter()
             .filter_map(|port| HostName::of_port(&app.id, port.port, domain).ok())
             .filter_map(|host| self.hosts.get(&host).map(|entry| entry.value().clone()))
-            .find(|route| route.app == app.id && route.shared.app.concurrency == app.concurrency)
-            .map_or_else(
-                || Arc::new(AppShared::new(app.concurrency)),
-                |route| route.shared.app.clone(),
-            )
+            .find(|route| route.app == app.id && route.turns.concurrency == app.concurrency)
+            .map_or_else(|| Arc::new(Turns::new(app.concurrency)), |route| route.turns.clone())
     }
 
     fn register_port(
@@ -150,7 +147,7 @@ impl RouteTable {
         app: &AppSpec,
         port: &PortSpec,
         domain: &Domain,
-        shared: &Arc<AppShared>,
+        turns: &Arc<Turns>,
     ) -> Result<HostName, RegisterError> {
         let host = HostName::of_port(&app.id, port.port, domain).map_err(|source| {
             RegisterError::Name { app: app.id.clone(), port: port.port, source }
@@ -162,19 +159,14 @@ impl RouteTable {
                     let (app, owner) = (app.id.clone(), old.app.clone());
                     return Err(RegisterError::Taken { app, port: port.port, host, owner });
                 }
-                let route = Arc::new(route(app, port, host.clone(), Some(&old), shared));
+                let route = Arc::new(route(app, port, host.clone(), Some(&old), turns));
                 entry.insert(route.clone());
                 drop(entry);
                 retire_missing(&old, &route);
-                route.shared.replace(&route);
-                if !Arc::ptr_eq(&old.shared, &route.shared) {
-                    old.shared.replace(&route);
-                }
+                route.shared.changed.notify_waiters();
             }
             Entry::Vacant(entry) => {
-                let route = Arc::new(route(app, port, host.clone(), None, shared));
-                entry.insert(route.clone());
-                route.shared.replace(&route);
+                entry.insert(Arc::new(route(app, port, host.clone(), None, turns)));
             }
         }
         Ok(host)
@@ -183,6 +175,8 @@ impl RouteTable {
     fn remove_host(&self, host: &HostName, owner: &AppId) {
         if let Some((_, route)) = self.hosts.remove_if(host, |_, route| route.app == *owner) {
             route.endpoints.iter().for_each(|endpoint| endpoint.retire());
+            // Whoever waits for an endpoint of it learns that there will be none.
+            route.shared.changed.notify_waiters();
         }
     }
 }
@@ -198,7 +192,7 @@ fn route(
     port: &PortSpec,
     host: HostName,
     old: Option<&Arc<Route>>,
-    shared: &Arc<AppShared>,
+    turns: &Arc<Turns>,
 ) -> Route {
     let known = |address: &SocketAddr| {
         old?.endpoints.iter().find(|endpoint| endpoint.address() == *address).cloned()
@@ -210,7 +204,6 @@ fn route(
             known(address).unwrap_or_else(|| Arc::new(Endpoint::new(*address, app.ready)))
         })
         .collect();
-    let same_app = |old: &&Arc<Route>| Arc::ptr_eq(&old.shared.app, shared);
     Route {
         app: app.id.clone(),
         port: port.port,
@@ -218,9 +211,8 @@ fn route(
         function_id: app.id.function_id(),
         organization_id: app.id.organization_id(),
         endpoints,
-        shared: old
-            .filter(same_app)
-            .map_or_else(|| Arc::new(Shared::new(shared.clone())), |old| old.shared.clone()),
+        shared: old.map(|old| old.shared.clone()).unwrap_or_default(),
+        turns: turns.clone(),
     }
 }
 

@@ -53,6 +53,17 @@ pub async fn accept(listener: &TcpListener) -> (tokio::net::TcpStream, SocketAdd
     }
 }
 
+/// The connections that wait in a listening socket that is about to be closed.
+pub fn accept_rest(listener: TcpListener) -> Vec<(tokio::net::TcpStream, SocketAddr)> {
+    let Ok(socket) = listener.into_std() else { return Vec::new() };
+    std::iter::from_fn(|| socket.accept().ok())
+        .filter_map(|(stream, address)| {
+            stream.set_nonblocking(true).ok()?;
+            Some((tokio::net::TcpStream::from_std(stream).ok()?, address))
+        })
+        .collect()
+}
+
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

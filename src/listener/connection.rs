@@ -83,8 +83,9 @@ pub async fn serve<S: Transport>(
     let connection = Rc::new(Connection::new(stream));
     let mut first = true;
     loop {
+        let next = connection.next(&gateway, first, &mut drain).await;
         let settings = gateway.settings();
-        match connection.next(&settings, first, &mut drain).await {
+        match next {
             Next::Request(head) => {
                 // In a box of its own: what a request needs would otherwise be part of every idle
                 // connection.
@@ -131,20 +132,18 @@ impl<S: Transport> Connection<S> {
         }
     }
 
-    /// Waits for the next request head.
-    async fn next(&self, settings: &Settings, first: bool, drain: &mut DrainWatch) -> Next {
-        let limits = head::Limits {
-            bytes: settings.limits.header_bytes,
-            fields: settings.limits.headers,
-            target: settings.limits.request_target_bytes,
-        };
-        let timeouts = &settings.timeouts;
+    /// Waits for the next request head. It is judged by the settings that are in
+    /// force when its first byte comes.
+    async fn next(&self, gateway: &Gateway, first: bool, drain: &mut DrainWatch) -> Next {
+        let mut settings = gateway.settings();
+        let timeouts = settings.timeouts;
         let (mut begun, mut hurried, mut parked) = (false, false, false);
         let idle = if first { timeouts.header } else { timeouts.keepalive };
         let next = poll_fn(|cx| {
             let inbound = &mut *self.inbound.borrow_mut();
             loop {
                 head::skip_empty_lines(&mut inbound.buffer);
+                let limits = head_limits(&settings);
                 match head::take_request(&mut inbound.buffer, &mut inbound.scan, &limits) {
                     Ok(Some(head)) => return Poll::Ready(Next::Request(Box::new(head))),
                     Ok(None) => {}
@@ -157,6 +156,7 @@ impl<S: Transport> Connection<S> {
                 let stream = &mut *self.stream.borrow_mut();
                 match poll_read(stream, &mut inbound.buffer, 0, cx) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
+                    Poll::Ready(Ok(_)) if !begun => settings = gateway.settings(),
                     Poll::Ready(Ok(_)) => {}
                     Poll::Pending => {
                         if !begun && !hurried && drain.poll_draining(cx).is_ready() {
@@ -290,5 +290,13 @@ impl<S: Transport> Connection<S> {
             .await;
         };
         let _ = tokio::time::timeout(LINGER, linger).await;
+    }
+}
+
+fn head_limits(settings: &Settings) -> head::Limits {
+    head::Limits {
+        bytes: settings.limits.header_bytes,
+        fields: settings.limits.headers,
+        target: settings.limits.request_target_bytes,
     }
 }

@@ -34,65 +34,37 @@ pub struct Route {
     pub endpoints: Vec<Arc<Endpoint>>,
     /// What outlives a change of the route.
     pub shared: Arc<Shared>,
+    /// Turns at the app.
+    pub turns: Arc<Turns>,
 }
 
 /// The state of a host that outlives changes of its route.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Shared {
     /// Counted per request.
     pub metrics: RouteMetrics,
     /// Requests that wait for a ready endpoint.
     pub waiting: AtomicUsize,
-    /// Rung when an endpoint turns ready or the route changes.
+    /// Rung when an endpoint turns ready, and when the route changes or goes.
     pub changed: Notify,
-    /// The route that is in force, for those who wait: it may not be theirs any more.
-    pub current: std::sync::Mutex<Option<std::sync::Weak<Route>>>,
-    /// The app's own state, common to its ports.
-    pub app: Arc<AppShared>,
 }
 
-/// The state of an app common to all its ports.
+/// Turns at an app, common to all its ports.
 #[derive(Debug)]
-pub struct AppShared {
-    /// Turns at the app; `None` without a limit.
-    pub turns: Option<Arc<Semaphore>>,
-    /// The limit that `turns` was made with.
+pub struct Turns {
+    /// One for each request that the app works on; `None` without a limit.
+    pub permits: Option<Arc<Semaphore>>,
+    /// The limit that they were made with.
     pub concurrency: usize,
     /// Requests that wait for their turn.
     pub queued: AtomicUsize,
 }
 
-impl AppShared {
-    /// State for an app that works on at most `concurrency` requests at once; 0: no limit.
+impl Turns {
+    /// Turns at an app that works on at most `concurrency` requests at once; 0: no limit.
     pub fn new(concurrency: usize) -> Self {
-        let turns = (concurrency > 0).then(|| Arc::new(Semaphore::new(concurrency)));
-        Self { turns, concurrency, queued: AtomicUsize::new(0) }
-    }
-}
-
-impl Shared {
-    /// State for a host that has not served yet.
-    pub fn new(app: Arc<AppShared>) -> Self {
-        Self {
-            metrics: RouteMetrics::default(),
-            waiting: AtomicUsize::new(0),
-            changed: Notify::new(),
-            current: std::sync::Mutex::new(None),
-            app,
-        }
-    }
-
-    /// Makes `route` the one that waiting requests go on with.
-    pub fn replace(&self, route: &Arc<Route>) {
-        *self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
-            Some(Arc::downgrade(route));
-        self.changed.notify_waiters();
-    }
-
-    /// The route in force.
-    pub fn current(&self) -> Option<Arc<Route>> {
-        let current = self.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        current.as_ref().and_then(std::sync::Weak::upgrade)
+        let permits = (concurrency > 0).then(|| Arc::new(Semaphore::new(concurrency)));
+        Self { permits, concurrency, queued: AtomicUsize::new(0) }
     }
 }
 

@@ -10,7 +10,8 @@ use rand::Rng;
 
 use super::app::Endpoint;
 
-/// A ready endpoint that is not in `tried`, if there is one.
+/// A ready endpoint that is not in `tried`, if there is one; one that refused
+/// connections of late only if there is no other.
 pub fn choose(
     endpoints: &[Arc<Endpoint>],
     tried: &[u64],
@@ -20,6 +21,15 @@ pub fn choose(
     if let [only] = endpoints {
         return Some(only).filter(usable).cloned();
     }
+    let good = |endpoint: &&Arc<Endpoint>| usable(endpoint) && !endpoint.is_avoided();
+    choose_among(endpoints, good, random).or_else(|| choose_among(endpoints, usable, random))
+}
+
+fn choose_among(
+    endpoints: &[Arc<Endpoint>],
+    usable: impl Fn(&&Arc<Endpoint>) -> bool,
+    random: &mut impl Rng,
+) -> Option<Arc<Endpoint>> {
     let count = endpoints.iter().filter(&usable).count();
     let nth = |index: usize| endpoints.iter().filter(&usable).nth(index);
     match count {

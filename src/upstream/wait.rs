@@ -11,11 +11,13 @@ use std::time::Duration;
 use super::app::Route;
 use crate::error::Error;
 
-/// Waits until the app has a ready endpoint; `route` is then the route in force.
+/// Waits until the app has a ready endpoint; `route` is then the route in force,
+/// as `find` tells it.
 ///
 /// At most `queue` requests wait for one host, each at most `timeout`.
 pub async fn for_ready_endpoint(
     route: &mut Arc<Route>,
+    find: &dyn Fn() -> Option<Arc<Route>>,
     timeout: Duration,
     queue: usize,
 ) -> Result<(), Error> {
@@ -26,16 +28,14 @@ pub async fn for_ready_endpoint(
             let mut changed = pin!(shared.changed.notified());
             // Registered before the look, so that no change falls between the two.
             changed.as_mut().enable();
-            if let Some(current) = shared.current() {
-                *route = current;
-            }
+            *route = find().ok_or(Error::UnknownHost)?;
             if route.endpoints.iter().any(|endpoint| endpoint.is_ready()) {
-                return;
+                return Ok(());
             }
             changed.await;
         }
     };
-    tokio::time::timeout(timeout, wait).await.map_err(|_elapsed| Error::NoReadyEndpoint)
+    tokio::time::timeout(timeout, wait).await.unwrap_or(Err(Error::NoReadyEndpoint))
 }
 
 /// A place in a bounded queue, given back on drop.

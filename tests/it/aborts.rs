@@ -213,7 +213,7 @@ fn a_caller_who_leaves_while_it_waits_for_an_endpoint_or_its_turn_frees_its_plac
     first.send(get("/"));
     gateway.wait_busy(HOST, 1);
     let route = gateway.route(HOST);
-    let queued = || route.shared.app.queued.load(std::sync::atomic::Ordering::SeqCst);
+    let queued = || route.turns.queued.load(std::sync::atomic::Ordering::SeqCst);
     for leave in WAYS {
         let mut caller = Caller::new(&gateway);
         caller.send(get("/"));

@@ -647,7 +647,7 @@ fn turns_at_an_app_with_a_limit_are_given_in_order_and_the_queue_is_bounded() {
         config.limits.app_concurrency = 1;
         config.limits.app_queue = 3;
     });
-    let queued = gateway.route(HOST).shared.app.clone();
+    let queued = gateway.route(HOST).turns.clone();
     let mut callers: Vec<_> = (0..4)
         .map(|number| {
             let mut caller = Caller::new(&gateway);

@@ -498,7 +498,7 @@ fn an_app_at_its_limit_makes_the_next_wait_and_refuses_those_beyond_its_queue() 
     let mut second = Caller::new(&gateway);
     second.send(get("/"));
     let route = gateway.route(HOST);
-    let queued = || route.shared.app.queued.load(std::sync::atomic::Ordering::SeqCst);
+    let queued = || route.turns.queued.load(std::sync::atomic::Ordering::SeqCst);
     eventually("the second waits", || queued() == 1);
     let response = Caller::ask(&gateway, get("/"));
     assert_is_problem(response, 503, "connection_limit_reached", &[slow.address()]);

@@ -424,6 +424,8 @@ fn a_changed_head_limit_applies_to_a_connection_that_was_idle_when_it_changed() 
     let mut gateway = Gateway::of(app_of.address());
     let mut caller = Caller::new(&gateway);
     let _ = caller.get("/").expect(200);
+    // The one worker has turned to another caller: this connection waits for its next request.
+    let _ = Caller::ask(&gateway, get("/")).expect(200);
     gateway.reload(|config| config.limits.headers = 3);
     caller.send(request("GET /", "A: 1\r\nB: 2\r\nC: 3\r\n", ""));
     let _ = caller.read_response().expect(431);
@@ -435,6 +437,8 @@ fn a_changed_body_limit_applies_to_chunked_bodies_of_a_connection_that_was_idle(
     let mut gateway = Gateway::of(app_of.address());
     let mut caller = Caller::new(&gateway);
     let _ = caller.get("/").expect(200);
+    // The one worker has turned to another caller: this connection waits for its next request.
+    let _ = Caller::ask(&gateway, get("/")).expect(200);
     gateway.reload(|config| config.limits.request_body = 3);
     let body = "a\r\n0123456789\r\n0\r\n\r\n";
     caller.send(request("POST /", "Transfer-Encoding: chunked\r\n", body));
@@ -517,7 +521,7 @@ fn a_changed_concurrency_limit_applies_at_once_and_strands_nobody() {
     let mut gateway =
         Gateway::of_with(app_of.address(), |config| config.limits.app_concurrency = 1);
     let mut first = hang(gateway.address(), &app_of);
-    let shared = gateway.route(HOST).shared.app.clone();
+    let shared = gateway.route(HOST).turns.clone();
     let mut queued = Caller::new(&gateway);
     queued.send(get("/"));
     eventually("it waits", || shared.queued.load(Ordering::SeqCst) == 1);

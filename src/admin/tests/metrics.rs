@@ -27,7 +27,7 @@ async fn busy() -> Gateway {
     }
     metrics.begin();
     route.shared.waiting.store(2, Ordering::Relaxed);
-    route.shared.app.queued.store(3, Ordering::Relaxed);
+    route.turns.queued.store(3, Ordering::Relaxed);
     gateway.shared.unknown.begin();
     gateway.shared.unknown.end(&Method::POST, Some(404), Duration::ZERO, (0, 7));
     for (worker, number) in gateway.crew.metrics().zip(1..) {

@@ -64,7 +64,6 @@ fn a_change_keeps_what_stays() {
     assert!(old.endpoints[0].is_retired());
     assert!(!old.endpoints[1].is_retired());
     assert!(find(&table, "a-o-81.x.test").is_none());
-    assert!(Arc::ptr_eq(&new, &old.shared.current().unwrap()));
 
     table.remove(&new.app);
     assert!(find(&table, "a-o.x.test").is_none());
@@ -92,10 +91,10 @@ fn ports_of_one_app_share_its_limit_and_other_apps_do_not() {
     spec.concurrency = 3;
     table.register(&spec, &domain());
     let (one, two) = (find(&table, "a-o.x.test").unwrap(), find(&table, "a-o-81.x.test").unwrap());
-    assert!(Arc::ptr_eq(&one.shared.app, &two.shared.app));
-    assert_eq!(one.shared.app.turns.as_ref().unwrap().available_permits(), 3);
+    assert!(Arc::ptr_eq(&one.turns, &two.turns));
+    assert_eq!(one.turns.permits.as_ref().unwrap().available_permits(), 3);
     table.register(&app("o/b", &[(80, &[])]), &domain());
-    assert!(find(&table, "b-o.x.test").unwrap().shared.app.turns.is_none());
+    assert!(find(&table, "b-o.x.test").unwrap().turns.permits.is_none());
 }
 
 #[test]
