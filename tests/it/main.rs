@@ -6,7 +6,9 @@
     clippy::indexing_slicing,
     clippy::print_stderr,
     clippy::missing_panics_doc,
+    clippy::needless_for_each,
     clippy::needless_pass_by_value,
+    clippy::type_complexity,
     unreachable_pub,
     missing_docs
 )]
