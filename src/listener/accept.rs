@@ -17,19 +17,22 @@ const REST: Duration = Duration::from_millis(50);
 ///
 /// Port 0 is chosen once, for all of them.
 pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpListener>> {
-    let first = bind_one(address)?;
+    // With SO_REUSEPORT a second gateway would silently share the address with the first. One
+    // socket without it, closed again, finds out.
+    drop(bind_one(address, false)?);
+    let first = bind_one(address, true)?;
     let bound = first.local_addr()?;
     let mut sockets = vec![first];
     for _ in 1..count {
-        sockets.push(bind_one(bound)?);
+        sockets.push(bind_one(bound, true)?);
     }
     Ok(sockets)
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn bind_one(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     // Accepted sockets inherit it: no system call per connection.
     socket.set_tcp_nodelay(true)?;

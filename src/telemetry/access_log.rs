@@ -52,7 +52,7 @@ pub fn write(line: &Line<'_>) {
         ignite.execution_id = line.execution_id,
         ignite.function_id = line.function_id,
         http.request.method = line.method,
-        server.address = line.host,
+        server.address = %line.host.escape_debug(),
         url.path = %line.target.escape_debug(),
         network.protocol.version = line.version,
         http.response.status_code = line.status,

@@ -95,11 +95,7 @@ impl Request {
             if writer.has_ansi_escapes() { (colour, "\x1b[0m", "\x1b[2m") } else { ("", "", "") };
         let status = if self.status == 0 { "---".to_owned() } else { self.status.to_string() };
         // An unknown app is best told by the host that was asked for, which a caller chose.
-        let app = if self.app.is_empty() {
-            self.host.escape_debug().to_string()
-        } else {
-            self.app.clone()
-        };
+        let app = if self.app.is_empty() { self.host.clone() } else { self.app.clone() };
         let (method, path, millis) = (&self.method, &self.path, self.millis);
         write!(writer, " {method} {path} {on}{status}{off} {millis:.1}ms {app}")?;
         if !self.reason.is_empty() {

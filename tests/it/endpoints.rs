@@ -9,7 +9,9 @@ use ignite_gateway::config::Config;
 
 use crate::support::app::AppConnection;
 use crate::support::caller::{get, request};
-use crate::support::{Caller, EchoHeads, Gateway, HOST, LIMIT, ScriptedApp, Signal, app, eventually};
+use crate::support::{
+    Caller, EchoHeads, Gateway, HOST, LIMIT, ScriptedApp, Signal, app, eventually,
+};
 use crate::support2::{Edge, QUICK, Refusing};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -29,8 +31,7 @@ fn targets(app: &EchoHeads) -> usize {
 fn endpoints_share_the_load() {
     let apps = [EchoHeads::start(), EchoHeads::start(), EchoHeads::start()];
     let addresses: Vec<_> = apps.iter().map(EchoHeads::address).collect();
-    let gateway =
-        Gateway::with(|config| config.apps.push(app("acme/hello", &[(80, &addresses)])));
+    let gateway = Gateway::with(|config| config.apps.push(app("acme/hello", &[(80, &addresses)])));
     let mut caller = Caller::new(&gateway);
     for number in 0..300 {
         let _ = caller.get(&format!("/{number}")).expect(200);
@@ -85,8 +86,7 @@ fn a_busy_endpoint_gets_nothing_while_an_idle_one_is_there() {
 fn a_refused_connection_goes_to_another_endpoint_for_get_and_for_post() {
     let (refusing, app_of) = (Refusing::new(), EchoHeads::start());
     let addresses = [refusing.address(), app_of.address()];
-    let gateway =
-        Gateway::with(|config| config.apps.push(app("acme/hello", &[(80, &addresses)])));
+    let gateway = Gateway::with(|config| config.apps.push(app("acme/hello", &[(80, &addresses)])));
     let mut caller = Caller::new(&gateway);
     for number in 0..6 {
         let _ = caller.get(&format!("/get/{number}")).expect(200);
@@ -104,8 +104,7 @@ fn a_refused_connection_goes_to_another_endpoint_for_get_and_for_post() {
 fn a_refused_connection_loses_nothing_of_a_large_or_chunked_upload() {
     let (refusing, app_of) = (Refusing::new(), EchoHeads::start());
     let addresses = [refusing.address(), app_of.address()];
-    let gateway =
-        Gateway::with(|config| config.apps.push(app("acme/hello", &[(80, &addresses)])));
+    let gateway = Gateway::with(|config| config.apps.push(app("acme/hello", &[(80, &addresses)])));
     let body = "0123456789abcdef".repeat(20_000);
     for _ in 0..4 {
         let _ = Caller::ask(&gateway, post("/large", &body)).expect(200);
@@ -121,8 +120,7 @@ fn a_refused_connection_loses_nothing_of_a_large_or_chunked_upload() {
 fn a_dead_endpoint_beside_a_live_one_fails_no_request_however_many_come() {
     let (refusing, app_of) = (Refusing::new(), EchoHeads::start());
     let addresses = [refusing.address(), app_of.address()];
-    let gateway =
-        Gateway::with(|config| config.apps.push(app("acme/hello", &[(80, &addresses)])));
+    let gateway = Gateway::with(|config| config.apps.push(app("acme/hello", &[(80, &addresses)])));
     let mut caller = Caller::new(&gateway);
     let statuses: Vec<_> =
         (0..300).map(|number| caller.get(&format!("/{number}")).status).collect();
@@ -134,8 +132,7 @@ fn a_dead_endpoint_beside_a_live_one_fails_no_request_however_many_come() {
 fn when_every_endpoint_refuses_the_caller_gets_502_and_each_was_tried_once() {
     let refusing = [Refusing::new(), Refusing::new()];
     let addresses = [refusing[0].address(), refusing[1].address()];
-    let gateway =
-        Gateway::with(|config| config.apps.push(app("acme/hello", &[(80, &addresses)])));
+    let gateway = Gateway::with(|config| config.apps.push(app("acme/hello", &[(80, &addresses)])));
     let mut caller = Caller::new(&gateway);
     let _ = caller.get("/").expect_problem(502, "connection_refused");
     caller.send(post("/", "body"));
@@ -590,7 +587,8 @@ fn the_queue_is_bounded_and_a_caller_who_leaves_frees_its_place() {
         callers.push(caller);
     }
     wait_waiting(&edge, 3);
-    let _ = Caller::to(edge.address()).get("/again").expect_problem(503, "connection_limit_reached");
+    let _ =
+        Caller::to(edge.address()).get("/again").expect_problem(503, "connection_limit_reached");
     awake.give();
     for mut caller in callers {
         let _ = caller.read_response().expect(200);
@@ -637,7 +635,10 @@ fn turns_at_an_app_with_a_limit_are_given_in_order_and_the_queue_is_bounded() {
         let (release, order) = (release.clone(), order.clone());
         move |connection| {
             while let Some(seen) = connection.next_request() {
-                order.lock().unwrap().push(String::from_utf8_lossy(seen.head.target()).into_owned());
+                order
+                    .lock()
+                    .unwrap()
+                    .push(String::from_utf8_lossy(seen.head.target()).into_owned());
                 release.wait();
                 connection.send(OK);
             }

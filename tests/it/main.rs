@@ -14,6 +14,7 @@
 )]
 
 mod aborts;
+mod binary;
 mod bodies;
 mod endpoints;
 mod failures;
@@ -21,7 +22,9 @@ mod framing;
 mod headers;
 mod hostile;
 mod lifecycle;
+mod real_apps;
 mod resilience;
+mod restarts;
 mod routing;
 mod support;
 mod support2;

@@ -104,6 +104,16 @@ impl Caller {
         caller.read_response()
     }
 
+    /// The connection's own address.
+    pub fn local_address(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+
+    /// Says that no more will be sent; responses still come.
+    pub fn finish_sending(&mut self) {
+        self.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
     /// Sends bytes.
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
