@@ -20,6 +20,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    // Read before it is loaded: a change in between is noticed when the watch begins.
+    let known = std::fs::read(&arguments.config).ok();
     let loaded = file::load(&arguments.config, file::environment()).map_err(Failure::usage)?;
     let _logging = log::start(loaded.config.access_log.format);
     for warning in &loaded.warnings {
@@ -34,7 +36,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         tracing::info!(address = %bound.admin_address(), "admin listening");
         let (commands, receiver) = mpsc::channel::<Command>(8);
         signals::forward(commands.clone(), arguments.config.clone()).map_err(Failure::running)?;
-        let _watch = reload::watch(arguments.config.clone(), commands)
+        let _watch = reload::watch(arguments.config.clone(), known, commands)
             .inspect_err(|error| {
                 tracing::warn!(%error, "the file is not watched; SIGHUP still reloads it");
             })

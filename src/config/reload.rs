@@ -50,8 +50,11 @@ pub fn read(path: &Path) -> Change {
 }
 
 /// Watches until the result is dropped; each change of the file's content is sent.
+///
+/// `known` is the content that is in force: what changed before the watch began counts, too.
 pub fn watch<T: From<Change> + Send + 'static>(
     path: PathBuf,
+    known: Option<Vec<u8>>,
     changes: mpsc::Sender<T>,
 ) -> Result<RecommendedWatcher, WatchError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -67,27 +70,30 @@ pub fn watch<T: From<Change> + Send + 'static>(
     })
     .map_err(fail)?;
     watcher.watch(&folder, RecursiveMode::NonRecursive).map_err(fail)?;
-    tokio::spawn(follow(path, receiver, changes));
+    tokio::spawn(follow(path, known, receiver, changes));
     Ok(watcher)
 }
 
 async fn follow<T: From<Change>>(
     path: PathBuf,
+    mut content: Option<Vec<u8>>,
     mut events: mpsc::Receiver<()>,
     changes: mpsc::Sender<T>,
 ) {
-    let mut content = std::fs::read(&path).ok();
-    while events.recv().await.is_some() {
-        tokio::time::sleep(QUIET).await;
+    loop {
         let new = tokio::fs::read(&path).await.ok();
-        if new == content {
-            continue;
+        if new != content {
+            content = new;
+            let path = path.clone();
+            let change = tokio::task::spawn_blocking(move || read(&path)).await;
+            let Ok(change) = change else { continue };
+            if changes.send(T::from(change)).await.is_err() {
+                return;
+            }
         }
-        content = new;
-        let path = path.clone();
-        let Ok(change) = tokio::task::spawn_blocking(move || read(&path)).await else { continue };
-        if changes.send(T::from(change)).await.is_err() {
+        if events.recv().await.is_none() {
             return;
         }
+        tokio::time::sleep(QUIET).await;
     }
 }

@@ -658,10 +658,9 @@ fn a_change_while_the_gateway_starts_is_not_missed() {
             .spawn()
             .unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        out.read_line(&mut line).unwrap();
         // It has read the file, or it would not know where to listen.
-        let address = address_in(line.trim_end(), "listening").expect("the first line");
+        let mut first = std::io::BufRead::lines(&mut out).map_while(Result::ok);
+        let address = first.find_map(|line| address_in(&line, "listening")).expect("it listens");
         let new = folder.write(".new", config("text", &["two"], app.address()));
         fs::rename(new, &path).unwrap();
         let drained = std::thread::spawn(move || out.lines().map_while(Result::ok).count());

@@ -3,7 +3,9 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::format_push_string,
     clippy::indexing_slicing,
+    clippy::items_after_statements,
     clippy::print_stderr,
     clippy::missing_panics_doc,
     clippy::needless_for_each,
