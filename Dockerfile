@@ -4,14 +4,17 @@
 # a change of the sources does not compile them again.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
-# mimalloc is compiled from C.
+# mimalloc is compiled from C. The versions are those of the pinned base image's release.
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends gcc libc6-dev \
  && rm -rf /var/lib/apt/lists/*
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests/it tests/it_dev benches/compare \
- && echo 'fn main() {}' | tee src/main.rs benches/steps.rs benches/compare/main.rs > /dev/null \
  && touch src/lib.rs tests/it/main.rs tests/it_dev/main.rs tests/layout.rs \
+ && echo 'fn main() {}' > src/main.rs \
+ && cp src/main.rs benches/steps.rs \
+ && cp src/main.rs benches/compare/main.rs \
  && cargo build --release --locked --bin ignite-gateway
 COPY src src
 COPY config config

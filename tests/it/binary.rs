@@ -364,7 +364,7 @@ fn help_and_version_and_wrong_usage() {
 
 #[test]
 fn health_fails_against_a_closed_port() {
-    let refusing = crate::support2::Refusing::new();
+    let refusing = crate::support::edge::Refusing::new();
     let output = run(&["health", "--admin", &refusing.address().to_string()]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(stdout(&output), "");
@@ -824,7 +824,7 @@ fn no_request_can_forge_or_split_a_line_of_the_access_log() {
 #[test]
 fn a_sample_of_nothing_still_logs_errors() {
     let app = EchoHeads::start();
-    let refusing = crate::support2::Refusing::new();
+    let refusing = crate::support::edge::Refusing::new();
     let folder = Folder::new();
     let text = config("json", &["hello"], app.address())
         .replace("format = \"json\"", "format = \"json\"\nsample = 0.0");

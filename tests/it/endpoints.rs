@@ -9,10 +9,10 @@ use ignite_gateway::config::Config;
 
 use crate::support::app::AppConnection;
 use crate::support::caller::{get, request};
+use crate::support::edge::{Edge, QUICK, Refusing};
 use crate::support::{
     Caller, EchoHeads, Gateway, HOST, LIMIT, ScriptedApp, Signal, app, eventually,
 };
-use crate::support2::{Edge, QUICK, Refusing};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const MORE: Duration = Duration::from_millis(40);

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use ignite_gateway::app::Command;
 
 use crate::support::caller::{get, request};
+use crate::support::edge::{Edge, QUICK};
 use crate::support::{
     Caller, EchoHeads, Ended, Gateway, HOST, LIMIT, ScriptedApp, Signal, app, eventually,
 };
-use crate::support2::{Edge, QUICK};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// What happens at once happens well within this.

@@ -26,8 +26,6 @@ mod hostile;
 mod lifecycle;
 mod real_apps;
 mod resilience;
-mod restarts;
 mod routing;
 mod support;
-mod support2;
 mod verbatim;
