@@ -29,13 +29,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     raise_descriptor_limit(loaded.config.limits.connections);
     super::runtime()?.block_on(async {
+        // Before anybody can know of this process: a signal must not meet it unprepared.
+        let (commands, receiver) = mpsc::channel::<Command>(8);
+        signals::forward(commands.clone(), arguments.config.clone()).map_err(Failure::running)?;
         let bound = app::bind(loaded.config).map_err(Failure::running)?;
         for address in bound.addresses() {
             tracing::info!(%address, "listening");
         }
         tracing::info!(address = %bound.admin_address(), "admin listening");
-        let (commands, receiver) = mpsc::channel::<Command>(8);
-        signals::forward(commands.clone(), arguments.config.clone()).map_err(Failure::running)?;
         let _watch = reload::watch(arguments.config.clone(), known, commands)
             .inspect_err(|error| {
                 tracing::warn!(%error, "the file is not watched; SIGHUP still reloads it");
