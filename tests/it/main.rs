@@ -29,3 +29,4 @@ mod resilience;
 mod routing;
 mod support;
 mod verbatim;
+mod workers;
