@@ -101,7 +101,7 @@ impl Exchange {
         connection.deadline.clear();
         self.upload.begin(&mut connection.out);
         let mut scan = HeadScan::default();
-        let mut interim = 0;
+        let (mut interim, mut timed) = (0, false);
         let (upload, timeouts) = (&mut self.upload, &self.timeouts);
         let (method, limits) = (&self.method, &self.limits);
         let head = poll_fn(|cx| {
@@ -129,8 +129,8 @@ impl Exchange {
                         return Poll::Ready(Err(Error::AppClosed(Some(error))));
                     }
                     Poll::Pending => {
-                        if upload.is_done() && !upload.response_timed {
-                            upload.response_timed = true;
+                        if upload.is_done() && !timed {
+                            timed = true;
                             connection.deadline.set_in(timeouts.response);
                         }
                         return connection
@@ -176,7 +176,9 @@ impl Exchange {
 
     /// Turns what is left into the response's body.
     pub fn into_body(mut self, framing: Framing) -> Body {
-        if self.decoder.is_done() && self.upload.is_done() {
+        if self.decoder.is_done() {
+            // An answer that is complete before its upload owes nothing to either side: the
+            // connection goes, and with it the rest of the upload.
             self.settle();
             return Body::empty();
         }
@@ -185,10 +187,6 @@ impl Exchange {
             Framing::Length(length) => Some(length),
             Framing::Chunked | Framing::UntilClose => None,
         };
-        if self.decoder.is_done() {
-            // The answer is complete before the upload is: nothing more is owed to either side.
-            return Body::empty();
-        }
         Body::stream(Box::new(self), length)
     }
 

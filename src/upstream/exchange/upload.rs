@@ -51,8 +51,6 @@ pub(super) struct Upload {
     gate: Gate,
     idle_body: Duration,
     waiting: Deadline,
-    /// The response's own deadline runs.
-    pub(super) response_timed: bool,
 }
 
 /// Whether the body may be asked for: asking makes the caller send it.
@@ -86,7 +84,6 @@ impl Upload {
             gate,
             idle_body,
             waiting: Deadline::new(),
-            response_timed: false,
         }
     }
 
@@ -117,7 +114,6 @@ impl Upload {
         self.sent = Sent::Nothing;
         self.broken = false;
         self.opened = false;
-        self.response_timed = false;
         self.waiting.clear();
     }
 
