@@ -17,7 +17,7 @@ use crate::admin::{self, Admin};
 use crate::config::{Config, reload};
 use crate::discovery::file::FileDiscovery;
 use crate::gateway::{Settings, Shared};
-use crate::listener::accept;
+use crate::listener::{Listener, accept};
 use crate::telemetry::state::State;
 use crate::upstream::health::Timings;
 use crate::worker::{self, Crew, Signals, Worker};
@@ -75,12 +75,13 @@ pub fn bind(config: Config) -> Result<Bound, StartError> {
     for listener in &config.listeners {
         let address = listener.address;
         let fail = |source| StartError::Bind { what: "listener", address, source };
+        let options = Arc::new(Listener::new(listener));
         let sockets = accept::bind(address, count).map_err(fail)?;
         for (position, (worker, socket)) in per_worker.iter_mut().zip(sockets).enumerate() {
             if position == 0 {
                 addresses.push(socket.local_addr().map_err(fail)?);
             }
-            worker.push(socket);
+            worker.push((socket, options.clone()));
         }
     }
     let address = config.admin.address;

@@ -16,10 +16,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use crate::gateway::headers::forwarded::Peer;
 use crate::gateway::{Gateway, Shared};
+use crate::listener::Listener;
 use crate::listener::accept::{accept, accept_rest};
-use crate::listener::connection;
 use crate::shutdown::Drain;
 use crate::telemetry::metrics::WorkerMetrics;
 
@@ -30,7 +29,11 @@ const EVENT_INTERVAL: u32 = 200;
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// A connection on its way to a less loaded worker.
-type Handover = (std::net::TcpStream, SocketAddr);
+struct Handover {
+    stream: std::net::TcpStream,
+    address: SocketAddr,
+    listener: Arc<Listener>,
+}
 
 /// What the workers know of each other.
 pub struct Crew {
@@ -49,12 +52,15 @@ pub struct Worker {
     index: usize,
     crew: Arc<Crew>,
     inbox: mpsc::UnboundedReceiver<Handover>,
-    listeners: Vec<std::net::TcpListener>,
+    listeners: Vec<Socket>,
     shared: Arc<Shared>,
     drain: Drain,
     stop_accepting: Drain,
     end: Drain,
 }
+
+/// A worker's socket of one listener.
+pub type Socket = (std::net::TcpListener, Arc<Listener>);
 
 /// The signals of all workers.
 #[derive(Clone)]
@@ -69,7 +75,7 @@ pub struct Signals {
 
 /// Makes `count` workers; `listeners` holds each worker's sockets.
 pub fn crew(
-    listeners: Vec<Vec<std::net::TcpListener>>,
+    listeners: Vec<Vec<Socket>>,
     shared: &Arc<Shared>,
 ) -> (Arc<Crew>, Vec<Worker>, Signals) {
     let (members, inboxes): (Vec<_>, Vec<_>) = listeners
@@ -137,9 +143,10 @@ impl Worker {
         let own = Rc::new(Own { index: self.index, crew: self.crew.clone() });
         let housekeeping = tokio::task::spawn_local(housekeeping(gateway.clone(), own.clone()));
         let mut accepting = Vec::new();
-        for listener in std::mem::take(&mut self.listeners) {
-            match TcpListener::from_std(listener) {
-                Ok(listener) => accepting.push(tokio::task::spawn_local(accept_all(
+        for (socket, listener) in std::mem::take(&mut self.listeners) {
+            match TcpListener::from_std(socket) {
+                Ok(socket) => accepting.push(tokio::task::spawn_local(accept_all(
+                    socket,
                     listener,
                     gateway.clone(),
                     own.clone(),
@@ -152,8 +159,8 @@ impl Worker {
         loop {
             tokio::select! {
                 handed = self.inbox.recv() => {
-                    let Some((stream, address)) = handed else { break };
-                    take_over(stream, address, &gateway, &own, &self.drain);
+                    let Some(handed) = handed else { break };
+                    take_over(handed, &gateway, &own, &self.drain);
                 }
                 () = self.drain.begun() => break,
             }
@@ -163,8 +170,8 @@ impl Worker {
         }
         // A colleague may have handed over a connection before he saw the signal.
         let rest = async {
-            while let Some((stream, address)) = self.inbox.recv().await {
-                take_over(stream, address, &gateway, &own, &self.drain);
+            while let Some(handed) = self.inbox.recv().await {
+                take_over(handed, &gateway, &own, &self.drain);
             }
             std::future::pending::<()>().await;
         };
@@ -224,7 +231,8 @@ impl Drop for Open {
 }
 
 async fn accept_all(
-    listener: TcpListener,
+    socket: TcpListener,
+    listener: Arc<Listener>,
     gateway: Rc<Gateway>,
     own: Rc<Own>,
     drain: Drain,
@@ -232,15 +240,15 @@ async fn accept_all(
 ) {
     loop {
         tokio::select! {
-            (stream, address) = accept(&listener) => {
-                admit(stream, address, &gateway, &own, &drain);
+            (stream, address) = accept(&socket) => {
+                admit(stream, address, &listener, &gateway, &own, &drain);
             }
             () = stop.begun() => break,
         }
     }
     // What the kernel has accepted already would be reset with the socket.
-    for (stream, address) in accept_rest(listener) {
-        admit(stream, address, &gateway, &own, &drain);
+    for (stream, address) in accept_rest(socket) {
+        admit(stream, address, &listener, &gateway, &own, &drain);
     }
 }
 
@@ -248,6 +256,7 @@ async fn accept_all(
 fn admit(
     stream: TcpStream,
     address: SocketAddr,
+    listener: &Arc<Listener>,
     gateway: &Rc<Gateway>,
     own: &Rc<Own>,
     drain: &Drain,
@@ -260,34 +269,38 @@ fn admit(
         return;
     }
     if let Some(other) = own.crew.relief(own.index).filter(|_| !drain.is_draining()) {
-        hand_over(stream, address, other, own);
+        hand_over(stream, address, listener, other, own);
     } else {
         if let Some(member) = own.member() {
             member.load.fetch_add(1, Ordering::Relaxed);
         }
-        begin(stream, address, gateway, own, drain);
+        begin(stream, address, listener.clone(), gateway, own, drain);
     }
 }
 
 /// A connection that another worker accepted, and counted here.
-fn take_over(
-    stream: std::net::TcpStream,
-    address: SocketAddr,
-    gateway: &Rc<Gateway>,
-    own: &Rc<Own>,
-    drain: &Drain,
-) {
+fn take_over(handed: Handover, gateway: &Rc<Gateway>, own: &Rc<Own>, drain: &Drain) {
+    let Handover { stream, address, listener } = handed;
     match TcpStream::from_std(stream) {
-        Ok(stream) => begin(stream, address, gateway, own, drain),
+        Ok(stream) => begin(stream, address, listener, gateway, own, drain),
         Err(_) => own.closed(),
     }
 }
 
-fn hand_over(stream: TcpStream, address: SocketAddr, other: &Member, own: &Own) {
+fn hand_over(
+    stream: TcpStream,
+    address: SocketAddr,
+    listener: &Arc<Listener>,
+    other: &Member,
+    own: &Own,
+) {
+    let listener = listener.clone();
     own.count(|metrics| &metrics.handed_over);
     // Counted at once, so that the next newcomer does not go there as well.
     other.load.fetch_add(1, Ordering::Relaxed);
-    let sent = stream.into_std().map(|stream| other.inbox.send((stream, address)).is_ok());
+    let sent = stream
+        .into_std()
+        .map(|stream| other.inbox.send(Handover { stream, address, listener }).is_ok());
     if !sent.unwrap_or(false) {
         other.load.fetch_sub(1, Ordering::Relaxed);
         own.crew.open.fetch_sub(1, Ordering::Relaxed);
@@ -297,6 +310,7 @@ fn hand_over(stream: TcpStream, address: SocketAddr, other: &Member, own: &Own) 
 fn begin(
     stream: TcpStream,
     address: SocketAddr,
+    listener: Arc<Listener>,
     gateway: &Rc<Gateway>,
     own: &Rc<Own>,
     drain: &Drain,
@@ -306,8 +320,7 @@ fn begin(
     let drain = drain.watch();
     tokio::task::spawn_local(async move {
         let _open = open;
-        let peer = Peer::new(address, &gateway.shared().settings.load().trusted_proxies);
-        connection::serve(stream, peer, gateway, drain).await;
+        listener.serve(stream, address, gateway, drain).await;
     });
 }
 
