@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ignite_gateway::body::Body;
-use ignite_gateway::config::Config;
+use ignite_gateway::config::{Config, Protocol};
 use ignite_gateway::gateway::headers::{forwarded::Peer, rewrite_request};
 use ignite_gateway::gateway::routes::{AppSpec, PortSpec};
 use ignite_gateway::gateway::{Gateway, Shared, host};
@@ -39,7 +39,11 @@ fn shared(apps: usize, endpoint: Option<std::net::SocketAddr>) -> Arc<Shared> {
     for app in 0..apps {
         let spec = AppSpec {
             id: format!("org/app-{app}").parse().unwrap(),
-            ports: vec![PortSpec { port: 80, endpoints: endpoint.into_iter().collect() }],
+            ports: vec![PortSpec {
+                port: 80,
+                endpoints: endpoint.into_iter().collect(),
+                protocol: Protocol::Http1,
+            }],
             concurrency: 0,
             ready: true,
         };

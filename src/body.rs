@@ -36,6 +36,7 @@ pub trait Source {
 pub struct Body {
     kind: Kind,
     length: Option<u64>,
+    trailers: bool,
 }
 
 #[derive(Default)]
@@ -49,7 +50,7 @@ enum Kind {
 impl Body {
     /// No body.
     pub fn empty() -> Self {
-        Self { kind: Kind::Empty, length: Some(0) }
+        Self { kind: Kind::Empty, length: Some(0), trailers: false }
     }
 
     /// A body that is all there.
@@ -57,17 +58,27 @@ impl Body {
         if bytes.is_empty() {
             return Self::empty();
         }
-        Self { length: Some(bytes.len() as u64), kind: Kind::Full(bytes) }
+        Self { length: Some(bytes.len() as u64), kind: Kind::Full(bytes), trailers: false }
     }
 
     /// A body that comes piece by piece; `length` in bytes if the sender declared it.
     pub fn stream(source: Box<dyn Source>, length: Option<u64>) -> Self {
-        Self { kind: Kind::Stream(source), length }
+        Self { kind: Kind::Stream(source), length, trailers: length.is_none() }
+    }
+
+    /// The same from a protocol that has trailers behind content of a declared length, too.
+    pub fn stream_with_trailers(source: Box<dyn Source>, length: Option<u64>) -> Self {
+        Self { kind: Kind::Stream(source), length, trailers: true }
     }
 
     /// The length in bytes that the sender declared, of the whole body.
     pub fn length(&self) -> Option<u64> {
         self.length
+    }
+
+    /// Whether trailers may follow the content.
+    pub fn may_have_trailers(&self) -> bool {
+        self.trailers
     }
 
     /// Whether it is known that nothing will come.

@@ -90,6 +90,16 @@ pub struct Limits {
     pub request_body: u64,
     /// Bytes of a response head.
     pub response_header_bytes: usize,
+    /// Streams that a caller may have open on one HTTP/2 connection.
+    pub concurrent_streams: u32,
+    /// Bytes that a caller may send on one stream before they are read.
+    pub stream_window: u32,
+    /// Bytes that a caller may send on all streams of a connection before they are read.
+    pub connection_window: u32,
+    /// Streams that a caller may reset before they are answered, beyond half of all.
+    pub stream_resets: u32,
+    /// HTTP/2 frames without content that a caller may send beyond those that content earns.
+    pub control_frames: u32,
     /// Requests that an app works on at once; 0: no limit.
     pub app_concurrency: usize,
     /// Requests that wait for one app.
@@ -164,6 +174,20 @@ pub struct AppPort {
     pub port: u16,
     /// Where the app listens; may be empty while nothing runs.
     pub endpoints: Vec<SocketAddr>,
+    /// What the app speaks there.
+    pub protocol: Protocol,
+}
+
+/// What an app speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 without TLS, by prior knowledge.
+    H2c,
+    /// HTTP/2 if each endpoint answers to it when it is first asked, else HTTP/1.1.
+    Auto,
 }
 
 impl Default for Timeouts {
@@ -191,6 +215,11 @@ impl Default for Limits {
             request_target_bytes: 16 << 10,
             request_body: 0,
             response_header_bytes: 64 << 10,
+            concurrent_streams: 256,
+            stream_window: 256 << 10,
+            connection_window: 1 << 20,
+            stream_resets: 200,
+            control_frames: 1000,
             app_concurrency: 0,
             app_queue: 1024,
             upstream_idle: 1024,

@@ -55,6 +55,10 @@ pub enum Malformed {
     /// `Connection` names a field that must stay.
     #[error("Connection names a field that is not its own to remove")]
     Connection,
+    /// A stream that breaks RFC 9113 section 8: its content is not as long as declared, or it was
+    /// reset for another reason of ours.
+    #[error("the stream breaks the rules of HTTP/2")]
+    Stream,
     /// The message ended before its length or its last chunk.
     #[error("the message ended early")]
     Incomplete,

@@ -8,8 +8,10 @@
 use bytes::Bytes;
 use http::HeaderValue;
 
+mod build;
 mod known;
 
+pub use build::Builder;
 pub use known::{Known, fold_equals_prefix};
 
 /// The fields of one message section.

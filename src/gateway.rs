@@ -62,6 +62,8 @@ pub struct Shared {
     pub routes: RouteTable,
     /// The settings in force.
     pub settings: ArcSwap<Settings>,
+    /// Counts of HTTP/2 connections that were ended because of an error.
+    pub http2: crate::telemetry::metrics::Http2Metrics,
     /// Counts of requests for hosts that no app has.
     pub unknown: crate::telemetry::metrics::RouteMetrics,
 }
@@ -72,6 +74,7 @@ impl Shared {
         Self {
             routes: RouteTable::new(),
             settings: ArcSwap::from_pointee(Settings::of(config)),
+            http2: crate::telemetry::metrics::Http2Metrics::default(),
             unknown: crate::telemetry::metrics::RouteMetrics::default(),
         }
     }

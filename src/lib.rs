@@ -53,6 +53,7 @@ pub mod error;
 pub mod fields;
 pub mod gateway;
 pub mod http1;
+pub mod http2;
 pub mod ids;
 mod io;
 pub mod listener;

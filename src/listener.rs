@@ -13,6 +13,8 @@ use crate::shutdown::DrainWatch;
 
 pub mod accept;
 pub mod connection;
+pub mod http2;
+mod panics;
 pub mod transport;
 
 /// What one listener asks of its connections; shared by all workers.

@@ -9,14 +9,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use bytes::Bytes;
+use http::{Method, StatusCode};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
+use crate::body::Body;
 use crate::clock::Instant;
-use crate::config::{Limits, Timeouts};
+use crate::config::{Limits, Protocol, Timeouts};
 use crate::error::Error;
-use crate::http1::head::ResponseHead;
+use crate::fields::Fields;
 use crate::message::Request;
 
 pub mod app;
@@ -24,11 +26,11 @@ pub mod balance;
 pub mod connect;
 pub mod exchange;
 pub mod health;
+pub mod http2;
 pub mod pool;
 pub mod wait;
 
 use app::{Endpoint, InFlight, Route};
-use exchange::{Exchange, Failure};
 use pool::Pool;
 
 /// The most retries of one request.
@@ -41,6 +43,7 @@ const RETRY_RESERVE: f32 = 10.0;
 /// One worker's way to the apps.
 pub struct Upstream {
     pool: Rc<Pool>,
+    http2: http2::Connections,
     random: RefCell<SmallRng>,
     retry_budget: Cell<f32>,
 }
@@ -56,12 +59,37 @@ pub struct Journey {
     pub waited: Duration,
 }
 
-/// The start of a response and the rest of its exchange.
+/// A response as the app gave it.
+#[derive(Debug)]
 pub struct Answer {
-    /// The response head.
-    pub head: ResponseHead,
-    /// The exchange, which goes on with the body.
-    pub exchange: Exchange,
+    /// The status.
+    pub status: StatusCode,
+    /// The reason phrase, if it is not the standard one.
+    pub reason: Option<Bytes>,
+    /// The header section.
+    pub fields: Fields,
+    /// The length that a response without a body declares.
+    pub declared_length: Option<u64>,
+    /// The body, with which the exchange goes on.
+    pub body: Body,
+}
+
+/// How a try failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// What the caller is told if there is no other try.
+    pub error: Error,
+    /// The app did not begin with the request: not a byte of it was sent, or it says so.
+    pub unsent: bool,
+    /// A kept connection died before it brought a byte: the app closed it while idle.
+    pub stale: bool,
+}
+
+/// The request as it is sent, by what the endpoint of the last try speaks.
+#[derive(Default)]
+struct Exchanges {
+    http1: Option<exchange::Exchange>,
+    http2: Option<http2::exchange::Exchange>,
 }
 
 impl Upstream {
@@ -69,6 +97,7 @@ impl Upstream {
     pub fn new(idle: usize) -> Self {
         Self {
             pool: Rc::new(Pool::new(idle)),
+            http2: http2::Connections::default(),
             random: RefCell::new(SmallRng::from_os_rng()),
             retry_budget: Cell::new(RETRY_RESERVE),
         }
@@ -77,6 +106,11 @@ impl Upstream {
     /// The worker's idle connections.
     pub fn pool(&self) -> &Rc<Pool> {
         &self.pool
+    }
+
+    /// The worker's HTTP/2 connections.
+    pub fn http2(&self) -> &http2::Connections {
+        &self.http2
     }
 
     /// Sends a request whose fields are already rewritten, and waits for the response head.
@@ -94,25 +128,24 @@ impl Upstream {
         self.retry_budget.set((self.retry_budget.get() + RETRY_SHARE).min(RETRY_RESERVE));
         let mut tried: Vec<u64> = Vec::new();
         let mut fresh = false;
-        let mut exchange = Exchange::new(request, timeouts, limits);
+        let mut exchanges = Exchanges::default();
         loop {
             let endpoint = self.choose(route, find, &tried, timeouts, limits, journey).await?;
             journey.attempts += 1;
             journey.endpoint = Some(endpoint.clone());
-            let in_flight = InFlight::new(endpoint.clone());
-            let failure = match self.lease(&endpoint, fresh, timeouts).await {
-                Ok(connection) => match exchange.run(connection, in_flight, &self.pool).await {
-                    Ok(head) => return Ok(Answer { head, exchange }),
-                    Err(failure) => failure,
-                },
-                Err(error) => Failure { error, unsent: true, stale: false },
+            let tried_once = self
+                .attempt(route, &endpoint, &mut exchanges, fresh, request, timeouts, limits)
+                .await;
+            let failure = match tried_once {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
             };
             // One kept connection that died says that the others may have, too.
             fresh = failure.stale;
             if !failure.stale {
                 tried.push(endpoint.id());
             }
-            let retry = self.may_retry(&failure, &request.method, &exchange, journey.attempts)
+            let retry = self.may_retry(&failure, &request.method, &exchanges, journey.attempts)
                 && (failure.stale
                     || balance::choose(&route.endpoints, &tried, &mut self.random.borrow_mut())
                         .is_some());
@@ -120,8 +153,53 @@ impl Upstream {
                 return Err(failure.error);
             }
             self.retry_budget.set(self.retry_budget.get() - 1.0);
-            exchange.rewind();
+            exchanges.rewind();
         }
+    }
+
+    /// One try at one endpoint.
+    #[expect(clippy::too_many_arguments, reason = "a step of `forward`, which has them all")]
+    async fn attempt(
+        &self,
+        route: &Route,
+        endpoint: &Arc<Endpoint>,
+        exchanges: &mut Exchanges,
+        fresh: bool,
+        request: &mut Request,
+        timeouts: &Timeouts,
+        limits: &Limits,
+    ) -> Result<Answer, Failure> {
+        let unsent = |error| Failure { error, unsent: true, stale: false };
+        let in_flight = InFlight::new(endpoint.clone());
+        let http2 = match route.protocol {
+            Protocol::Http1 => false,
+            Protocol::H2c => true,
+            Protocol::Auto => self.asks(endpoint, timeouts, limits).await.map_err(unsent)?,
+        };
+        if http2 {
+            let connection = self.http2.lease(endpoint, timeouts, limits).await.map_err(unsent)?;
+            return exchanges.http2(request, timeouts, limits).run(&connection, in_flight).await;
+        }
+        let connection = self.lease(endpoint, fresh, timeouts).await.map_err(unsent)?;
+        let exchange = exchanges.http1(request, timeouts, limits);
+        let head = exchange.run(connection, in_flight, &self.pool).await?;
+        let exchange = exchanges.http1.take().ok_or(Error::Internal).map_err(unsent)?;
+        Ok(exchange.answer(head))
+    }
+
+    /// Whether an endpoint speaks HTTP/2, which it is asked once.
+    async fn asks(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        timeouts: &Timeouts,
+        limits: &Limits,
+    ) -> Result<bool, Error> {
+        if let Some(known) = endpoint.speaks_http2() {
+            return Ok(known);
+        }
+        let found = self.http2.probe(endpoint, timeouts, limits).await?;
+        endpoint.found_to_speak_http2(found);
+        Ok(found)
     }
 
     /// RFC 9110 section 9.2.2: what may have been acted on is sent again only if
@@ -130,11 +208,11 @@ impl Upstream {
         &self,
         failure: &Failure,
         method: &Method,
-        exchange: &Exchange,
+        exchanges: &Exchanges,
         attempts: u32,
     ) -> bool {
         let safe = failure.unsent || (failure.stale && is_idempotent(method));
-        safe && exchange.can_rewind()
+        safe && exchanges.can_rewind()
             && attempts <= MAX_RETRIES
             && (failure.stale || self.retry_budget.get() >= 1.0)
     }
@@ -175,6 +253,47 @@ impl Upstream {
             .inspect_err(|_| endpoint.connect_failed())?;
         endpoint.connected();
         Ok(Box::new(pool::Connection::new(stream, endpoint.clone(), timeouts.upstream_keepalive)))
+    }
+}
+
+impl Exchanges {
+    fn http1(
+        &mut self,
+        request: &mut Request,
+        timeouts: &Timeouts,
+        limits: &Limits,
+    ) -> &mut exchange::Exchange {
+        if let Some(other) = self.http2.take() {
+            other.give_back(request);
+        }
+        self.http1.get_or_insert_with(|| exchange::Exchange::new(request, timeouts, limits))
+    }
+
+    fn http2(
+        &mut self,
+        request: &mut Request,
+        timeouts: &Timeouts,
+        limits: &Limits,
+    ) -> &mut http2::exchange::Exchange {
+        if let Some(other) = self.http1.take() {
+            other.give_back(request);
+        }
+        self.http2.get_or_insert_with(|| {
+            http2::exchange::Exchange::new(request, timeouts, limits.response_header_bytes)
+        })
+    }
+
+    /// Whether another try could send the whole request again.
+    fn can_rewind(&self) -> bool {
+        self.http1.as_ref().is_none_or(exchange::Exchange::can_rewind)
+            && self.http2.as_ref().is_none_or(http2::exchange::Exchange::can_rewind)
+    }
+
+    /// Gets ready for another try.
+    fn rewind(&mut self) {
+        if let Some(exchange) = &mut self.http1 {
+            exchange.rewind();
+        }
     }
 }
 

@@ -333,6 +333,7 @@ async fn housekeeping(gateway: Rc<Gateway>, own: Rc<Own>) {
         let pool = gateway.upstream().pool();
         pool.set_limit(gateway.shared().settings.load().limits.upstream_idle);
         pool.sweep();
+        gateway.upstream().http2().sweep();
         if let Some(member) = own.member() {
             let (counts, metrics) = (pool.counts(), &member.metrics);
             metrics.pool_idle.store(counts.idle.get(), Ordering::Relaxed);

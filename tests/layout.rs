@@ -21,6 +21,7 @@ const FLOORS: &[&[&str]] = &[
     &["listener"],
     &["gateway"],
     &["upstream"],
+    &["http2"],
     &["http1"],
     &["message"],
     &["body"],

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, Protocol};
 use crate::gateway::routes::{AppSpec, PortSpec};
 use crate::ids::Domain;
 use crate::upstream::app::{InFlight, Route};
@@ -42,6 +42,7 @@ impl Gateway {
             let ports = ports.iter().map(|(port, endpoints)| PortSpec {
                 port: *port,
                 endpoints: endpoints.iter().map(address).collect(),
+                protocol: Protocol::Http1,
             });
             let id = id.parse().expect("an id");
             let spec = AppSpec { id, ports: ports.collect(), concurrency: 0, ready: true };

@@ -177,6 +177,19 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
     let app_queue = count("app_queue", default.app_queue, 0..=1_000_000);
     let upstream_idle = count("upstream_idle", default.upstream_idle, 0..=65_536);
 
+    let mut number = |key, default, range| {
+        section.read(key, report, |given| value::count(given, &range)).unwrap_or(default)
+    };
+    let concurrent_streams = number("concurrent_streams", default.concurrent_streams, 1..=65_536);
+    let stream_resets = number("stream_resets", default.stream_resets, 1..=1_000_000);
+    let control_frames = number("control_frames", default.control_frames, 100..=1_000_000);
+    let mut window = |key, default| {
+        let bytes = section.read(key, report, |given| value::size(given, &(65_535..=MIB << 10)));
+        bytes.and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(default)
+    };
+    let stream_window = window("stream_window", default.stream_window);
+    let connection_window = window("connection_window", default.connection_window);
+
     let mut size = |key, default, range| {
         let bytes = section.read(key, report, |given| value::size(given, &range));
         bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(default)
@@ -211,6 +224,11 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
         request_target_bytes,
         request_body: request_body.unwrap_or(default.request_body),
         response_header_bytes,
+        concurrent_streams,
+        stream_window,
+        connection_window,
+        stream_resets,
+        control_frames,
         app_concurrency,
         app_queue,
         upstream_idle,

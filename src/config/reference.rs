@@ -114,6 +114,39 @@ pub const SETTINGS: &[Setting] = &[
     ),
     row("limits", "request_body", "\"0\"", "Size of a request's body; 0: no limit."),
     row("limits", "response_header_bytes", "\"64KiB\"", "Size of a response's head: 1KiB to 1MiB."),
+    row(
+        "limits",
+        "concurrent_streams",
+        "256",
+        "Requests that a caller may have under way on one HTTP/2 connection: 1 to 65536.",
+    ),
+    row(
+        "limits",
+        "stream_window",
+        "\"256KiB\"",
+        "Bytes of one HTTP/2 request's body that are taken before the app reads them: 65535B to \
+         1GiB.",
+    ),
+    row(
+        "limits",
+        "connection_window",
+        "\"1MiB\"",
+        "The same for all requests of a connection together.",
+    ),
+    row(
+        "limits",
+        "stream_resets",
+        "200",
+        "HTTP/2 requests that a caller may cancel before they are answered; beyond, a connection \
+         on which most requests were cancelled is closed: 1 to 1000000.",
+    ),
+    row(
+        "limits",
+        "control_frames",
+        "1000",
+        "HTTP/2 frames without content that a caller may send beyond the ten that each request or \
+         piece of content, and each second, allows: 100 to 1000000.",
+    ),
     row("limits", "app_concurrency", "0", "Requests that an app works on at once; 0: no limit."),
     row("limits", "app_queue", "1024", "Requests that wait for one app: 0 to 1000000."),
     row(
@@ -170,7 +203,13 @@ pub const SETTINGS: &[Setting] = &[
         "The container's port, 1 to 65535: it chooses the host. Required.",
     ),
     row("app.ports", "endpoints", "", "Where the app listens for this port. Required."),
-    row("app.ports", "protocol", "\"http1\"", "What the app speaks: only `http1` for now."),
+    row(
+        "app.ports",
+        "protocol",
+        "\"http1\"",
+        "What the app speaks: `http1`, `h2c` (HTTP/2 without TLS, as gRPC servers do), or `auto`: \
+         each endpoint is asked once.",
+    ),
     row(
         "app",
         "health_check",

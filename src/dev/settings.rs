@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::process::AppCommand;
 use crate::app;
 use crate::config::{
-    AccessLog, Admin, App, AppPort, Config, DeploymentMode, Listener, LogFormat, Timeouts,
+    AccessLog, Admin, App, AppPort, Config, DeploymentMode, Listener, LogFormat, Protocol, Timeouts,
 };
 use crate::ids::{AppId, Domain, HostName, NameError};
 use crate::upstream::health::Timings;
@@ -127,7 +127,11 @@ impl Settings {
             health_path: self.health_path.clone(),
             invoke_path: App::INVOKE_PATH.to_owned(),
             ports: ports
-                .map(|port| AppPort { port: *port, endpoints: vec![endpoint(*port)] })
+                .map(|port| AppPort {
+                    port: *port,
+                    endpoints: vec![endpoint(*port)],
+                    protocol: Protocol::default(),
+                })
                 .collect(),
             // Ready only when the keeper says so.
             health_check: true,

@@ -135,7 +135,11 @@ pub fn spec(app: &App, concurrency: usize) -> AppSpec {
     AppSpec {
         id: app.id.clone(),
         ports: ports
-            .map(|port| PortSpec { port: port.port, endpoints: port.endpoints.clone() })
+            .map(|port| PortSpec {
+                port: port.port,
+                endpoints: port.endpoints.clone(),
+                protocol: port.protocol,
+            })
             .collect(),
         concurrency,
         ready: !app.health_check,

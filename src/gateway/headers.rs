@@ -45,30 +45,23 @@ pub fn rewrite_request(
 
 /// Turns the app's response into the caller's.
 pub fn rewrite_response(answer: Answer, execution_id: &ExecutionId) -> Response {
-    let Answer { mut head, exchange } = answer;
-    let nominated = hop::strip(&mut head.fields);
-    reserved::strip(&mut head.fields);
-    reserved::insert_id(&mut head.fields, execution_id);
-    let mut body = exchange.into_body(head.framing);
+    let Answer { status, reason, mut fields, declared_length, mut body } = answer;
+    let nominated = hop::strip(&mut fields);
+    reserved::strip(&mut fields);
+    reserved::insert_id(&mut fields, execution_id);
     filter_trailers(&mut body, nominated);
-    Response {
-        status: head.status,
-        reason: head.reason,
-        fields: head.fields,
-        declared_length: head.declared_length,
-        body,
-        close: false,
-    }
+    Response { status, reason, fields, declared_length, body, close: false }
 }
 
 /// Trailers are fields too, and come when the header section is long gone.
 fn filter_trailers(body: &mut Body, nominated: Nominated) {
-    // A body whose length was declared cannot have any.
-    if body.is_empty() || body.length().is_some() {
+    if !body.may_have_trailers() {
         return;
     }
+    let length = body.length();
     let inner = std::mem::take(body);
-    *body = Body::stream(Box::new(FilteredTrailers { body: inner, nominated }), None);
+    let filtered = Box::new(FilteredTrailers { body: inner, nominated });
+    *body = Body::stream_with_trailers(filtered, length);
 }
 
 struct FilteredTrailers {

@@ -14,6 +14,7 @@ use rustc_hash::FxBuildHasher;
 use thiserror::Error;
 
 use super::host::Host;
+use crate::config::Protocol;
 use crate::ids::{AppId, Domain, HostName, NameError};
 use crate::upstream::app::{Endpoint, Route, Turns};
 
@@ -51,6 +52,8 @@ pub struct PortSpec {
     pub port: u16,
     /// Where the app listens.
     pub endpoints: Vec<SocketAddr>,
+    /// What it speaks there.
+    pub protocol: Protocol,
 }
 
 /// An app to register.
@@ -210,6 +213,7 @@ fn route(
         host,
         function_id: app.id.function_id(),
         organization_id: app.id.organization_id(),
+        protocol: port.protocol,
         endpoints,
         shared: old.map(|old| old.shared.clone()).unwrap_or_default(),
         turns: turns.clone(),

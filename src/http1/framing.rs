@@ -89,7 +89,7 @@ pub(super) fn response_framing(
 }
 
 /// Digits alone, without a leading zero: what every parser reads alike.
-fn decimal(value: &[u8]) -> Option<u64> {
+pub fn decimal(value: &[u8]) -> Option<u64> {
     let plain = value == b"0" || matches!(value.first(), Some(b'1'..=b'9'));
     if !plain || !value.iter().all(u8::is_ascii_digit) {
         return None;
@@ -99,7 +99,7 @@ fn decimal(value: &[u8]) -> Option<u64> {
 
 /// RFC 9112 section 9.3.
 pub(super) fn keeps_alive(fields: &Fields, version: Version) -> bool {
-    let mut keep_alive = version == Version::Http11;
+    let mut keep_alive = version != Version::Http10;
     for line in fields.known(Known::Connection) {
         for option in options(line) {
             if option.eq_ignore_ascii_case(b"close") {
@@ -117,8 +117,8 @@ pub fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// RFC 9110 section 10.1.1: ignored in HTTP/1.0.
-pub(super) fn expects_continue(fields: &Fields, version: Version) -> bool {
-    version == Version::Http11
+pub fn expects_continue(fields: &Fields, version: Version) -> bool {
+    version != Version::Http10
         && fields.known(Known::Expect).any(|value| value.eq_ignore_ascii_case(b"100-continue"))
 }
 

@@ -34,6 +34,8 @@ mod response;
 use request_body::CallerBody;
 use response::{Call, End};
 
+/// What begins an HTTP/2 connection, as far as it looks like a request's head.
+const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 /// How much is read ahead of a request that nobody reads yet, to notice that its caller left.
 const READ_AHEAD: usize = 16 << 10;
 /// How long a connection that has not brought a request when the gateway begins to drain may
@@ -70,6 +72,8 @@ struct Inbound {
 enum Next {
     Request(Box<RequestHead>),
     Refused(Error),
+    /// The caller speaks HTTP/2 without having asked, RFC 9113 section 3.3.
+    Http2,
     Closed,
 }
 
@@ -107,6 +111,12 @@ pub async fn serve<S: Transport>(
                 }
                 return connection.close().await;
             }
+            Next::Http2 => {
+                let Some(connection) = Rc::into_inner(connection) else { return };
+                let (stream, input) = (connection.stream, connection.inbound);
+                let (stream, input) = (stream.into_inner(), input.into_inner().buffer);
+                return super::http2::serve(stream, input, peer, gateway, drain).await;
+            }
             Next::Closed => return,
         }
         first = false;
@@ -143,6 +153,9 @@ impl<S: Transport> Connection<S> {
             let inbound = &mut *self.inbound.borrow_mut();
             loop {
                 head::skip_empty_lines(&mut inbound.buffer);
+                if first && inbound.buffer.starts_with(HTTP2) {
+                    return Poll::Ready(Next::Http2);
+                }
                 let limits = head_limits(&settings);
                 match head::take_request(&mut inbound.buffer, &mut inbound.scan, &limits) {
                     Ok(Some(head)) => return Poll::Ready(Next::Request(Box::new(head))),

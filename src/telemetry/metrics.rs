@@ -160,6 +160,38 @@ pub struct WorkerMetrics {
     pub pool_missed: AtomicU64,
 }
 
+/// Why an HTTP/2 connection was ended, by the names of RFC 9113 section 7.
+pub const HTTP2_ERRORS: [&str; 6] = [
+    "protocol_error",
+    "flow_control_error",
+    "frame_size_error",
+    "stream_closed",
+    "compression_error",
+    "enhance_your_calm",
+];
+
+/// Counts of HTTP/2 connections that the gateway ended because of what their callers sent.
+#[derive(Debug, Default)]
+pub struct Http2Metrics([AtomicU64; HTTP2_ERRORS.len()]);
+
+impl Http2Metrics {
+    /// A connection ended for this reason.
+    pub fn failed(&self, reason: &str) {
+        let index = HTTP2_ERRORS.iter().position(|known| *known == reason);
+        if let Some(counter) = index.and_then(|index| self.0.get(index)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Every reason and how often it was one.
+    pub fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        HTTP2_ERRORS
+            .iter()
+            .zip(&self.0)
+            .map(|(reason, count)| (*reason, count.load(Ordering::Relaxed)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use http::HeaderValue;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::clock::Instant;
+use crate::config::Protocol;
 use crate::ids::{AppId, HostName};
 use crate::telemetry::metrics::RouteMetrics;
 
@@ -30,6 +31,8 @@ pub struct Route {
     pub function_id: HeaderValue,
     /// The value of `x-ignite-organization-id`.
     pub organization_id: HeaderValue,
+    /// What the app speaks.
+    pub protocol: Protocol,
     /// Where the app listens.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// What outlives a change of the route.
@@ -79,6 +82,8 @@ pub struct Endpoint {
     ready: AtomicBool,
     retired: AtomicBool,
     in_flight: AtomicU32,
+    /// What the endpoint was found to speak.
+    spoken: AtomicU8,
     /// Connect failures in a row.
     failures: AtomicU32,
     /// Until when others are preferred, in milliseconds since `made`; 0: not at all.
@@ -92,6 +97,11 @@ const AVOIDED_FIRST: Duration = Duration::from_secs(1);
 /// The longest that it is avoided.
 const AVOIDED_LONGEST: Duration = Duration::from_secs(30);
 
+/// An endpoint that was not asked yet what it speaks.
+const UNKNOWN: u8 = 0;
+const HTTP1: u8 = 1;
+const HTTP2: u8 = 2;
+
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Endpoint {
@@ -103,6 +113,7 @@ impl Endpoint {
             ready: AtomicBool::new(ready),
             retired: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
+            spoken: AtomicU8::new(UNKNOWN),
             failures: AtomicU32::new(0),
             avoided_until: AtomicU64::new(0),
             made: Instant::now(),
@@ -137,6 +148,19 @@ impl Endpoint {
     /// Marks the endpoint as gone.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the endpoint was found to speak HTTP/2; `None` if it was not asked yet.
+    pub fn speaks_http2(&self) -> Option<bool> {
+        match self.spoken.load(Ordering::Relaxed) {
+            UNKNOWN => None,
+            spoken => Some(spoken == HTTP2),
+        }
+    }
+
+    /// Remembers whether the endpoint speaks HTTP/2.
+    pub fn found_to_speak_http2(&self, http2: bool) {
+        self.spoken.store(if http2 { HTTP2 } else { HTTP1 }, Ordering::Relaxed);
     }
 
     /// A connection could not be made: others are preferred for a while.

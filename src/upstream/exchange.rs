@@ -14,6 +14,7 @@ use http::Method;
 
 use super::app::InFlight;
 use super::pool::{Connection, Pool};
+use super::{Answer, Failure};
 use crate::body::{Body, Frame, Source};
 use crate::config::{Limits, Timeouts};
 use crate::error::{Error, Malformed};
@@ -29,17 +30,6 @@ use upload::{Sent, Upload};
 
 /// The most 1xx heads before the final one: an app must not answer for ever without answering.
 const MAX_INTERIM: u32 = 16;
-
-/// How a try failed.
-#[derive(Debug)]
-pub struct Failure {
-    /// What the caller is told if there is no other try.
-    pub error: Error,
-    /// Not a byte of the request reached the kernel.
-    pub unsent: bool,
-    /// A kept connection died before it brought a byte: the app closed it while idle.
-    pub stale: bool,
-}
 
 /// A request on its way to an app, and its response on the way back.
 pub struct Exchange {
@@ -81,10 +71,26 @@ impl Exchange {
         self.upload.can_rewind()
     }
 
+    /// Gives the request back, for an endpoint that speaks something else.
+    pub fn give_back(self, request: &mut Request) {
+        self.upload.give_back(request);
+    }
+
     /// Gets ready for another try.
     pub fn rewind(&mut self) {
         self.lease = None;
         self.upload.rewind();
+    }
+
+    /// The response, with what is left of this exchange as its body.
+    pub fn answer(self, head: ResponseHead) -> Answer {
+        Answer {
+            status: head.status,
+            reason: head.reason,
+            fields: head.fields,
+            declared_length: head.declared_length,
+            body: self.into_body(head.framing),
+        }
     }
 
     /// Sends the request and waits for the response head.
@@ -175,7 +181,7 @@ impl Exchange {
     }
 
     /// Turns what is left into the response's body.
-    pub fn into_body(mut self, framing: Framing) -> Body {
+    fn into_body(mut self, framing: Framing) -> Body {
         if self.decoder.is_done() {
             // An answer that is complete before its upload owes nothing to either side: the
             // connection goes, and with it the rest of the upload.

@@ -14,7 +14,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::Format;
 use super::family::{self, Family, Writer};
 use crate::admin::{Admin, apps};
-use crate::telemetry::metrics::{RouteMetrics, WorkerMetrics};
+use crate::telemetry::metrics::{Http2Metrics, RouteMetrics, WorkerMetrics};
 use crate::telemetry::state::State;
 use crate::upstream::app::Route;
 use crate::worker::Crew;
@@ -44,6 +44,7 @@ impl Collector for Exposition {
         endpoints(&mut out, &routes)?;
         waiting(&mut out, &routes)?;
         workers(&mut out, crew)?;
+        http2(&mut out, &shared.http2)?;
         process(&mut out, state)
     }
 }
@@ -165,6 +166,14 @@ fn workers(out: &mut Writer<'_>, crew: &Crew) -> fmt::Result {
         for (how, counter) in [("reused", &worker.pool_reused), ("new", &worker.pool_missed)] {
             samples.add(&[("worker", index.as_str()), ("connection", how)], load(counter))?;
         }
+    }
+    Ok(())
+}
+
+fn http2(out: &mut Writer<'_>, metrics: &Http2Metrics) -> fmt::Result {
+    let mut samples = out.begin(&family::HTTP2_ERRORS)?;
+    for (reason, count) in metrics.errors() {
+        samples.add(&[("reason", reason)], count)?;
     }
     Ok(())
 }

@@ -82,6 +82,11 @@ pub(super) const HANDED_OVER: Family = family(
     "ignite_gateway_downstream_connections_handed_over_total",
     "Connections of callers that this worker accepted and gave to a less loaded one.",
 );
+pub(super) const HTTP2_ERRORS: Family = family(
+    Kind::Counter,
+    "ignite_gateway_http2_connection_errors_total",
+    "HTTP/2 connections ended because of what the caller sent, by error code.",
+);
 pub(super) const UPSTREAM_IDLE: Family = family(
     Kind::Gauge,
     "ignite_gateway_upstream_idle_connections",

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use super::problem::{Place, Report};
 use super::section::{Given, Section};
 use super::value;
-use crate::config::{App, AppPort, DeploymentMode};
+use crate::config::{App, AppPort, DeploymentMode, Protocol};
 use crate::ids::{AppId, HostName};
 
 /// An app and where the file says so.
@@ -116,7 +116,11 @@ fn ports(section: &Section<'_>, report: &mut Report) -> Vec<PlacedPort> {
 }
 
 fn only_port(given: &Given<'_>, report: &mut Report) -> PlacedPort {
-    let port = AppPort { port: HostName::DEFAULT_PORT, endpoints: endpoints(given, report) };
+    let port = AppPort {
+        port: HostName::DEFAULT_PORT,
+        endpoints: endpoints(given, report),
+        protocol: Protocol::default(),
+    };
     PlacedPort { port, place: given.place.clone() }
 }
 
@@ -153,20 +157,16 @@ fn listed_ports<'a>(
 
 fn listed_port(entry: &Section<'_>, report: &mut Report) -> Option<PlacedPort> {
     let port = entry.required("port", "80", report, |given| value::count(given, &(1..=u16::MAX)));
-    entry.read("protocol", report, |given| match value::text(given, "\"http1\"")? {
-        "http1" => Ok(()),
-        _ => Err(format!(
-            "{} is not supported; \"http1\" is the only protocol for now",
-            value::found(given.value)
-        )),
-    });
+    let protocols = [("http1", Protocol::Http1), ("h2c", Protocol::H2c), ("auto", Protocol::Auto)];
+    let protocol = entry.read("protocol", report, |given| value::choice(given, &protocols));
     let given = entry.given("endpoints", report);
     if given.is_none() {
         let message = format!("missing; write endpoints = {ENDPOINTS}");
         entry.missing("endpoints", &message, report);
     }
     let endpoints = given.map(|given| endpoints(&given, report)).unwrap_or_default();
-    Some(PlacedPort { port: AppPort { port: port?, endpoints }, place: entry.place.clone() })
+    let port = AppPort { port: port?, endpoints, protocol: protocol.unwrap_or_default() };
+    Some(PlacedPort { port, place: entry.place.clone() })
 }
 
 fn endpoints(given: &Given<'_>, report: &mut Report) -> Vec<SocketAddr> {

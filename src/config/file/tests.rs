@@ -73,6 +73,11 @@ fn every_setting_reaches_its_field() {
         request_target_bytes = 65534
         request_body = "10MB"
         response_header_bytes = "1 KiB"
+        concurrent_streams = 9
+        stream_window = "128KiB"
+        connection_window = "2MiB"
+        stream_resets = 7
+        control_frames = 100
         app_concurrency = 3
         app_queue = 0
         upstream_idle = 0
@@ -110,6 +115,11 @@ fn every_setting_reaches_its_field() {
             request_target_bytes: 65_534,
             request_body: 10_000_000,
             response_header_bytes: 1 << 10,
+            concurrent_streams: 9,
+            stream_window: 1 << 17,
+            connection_window: 1 << 21,
+            stream_resets: 7,
+            control_frames: 100,
             app_concurrency: 3,
             app_queue: 0,
             upstream_idle: 0,
@@ -348,9 +358,9 @@ const APP_MISTAKES: &[(&str, usize, &str)] = &[
         "app.ports.port: port 1 is listed twice; remove one",
     ),
     (
-        "ports = [{ port = 1, endpoints = [], protocol = \"h2c\" }]",
+        "ports = [{ port = 1, endpoints = [], protocol = \"h3\" }]",
         4,
-        "app.ports.protocol: \"h2c\" is not supported; \"http1\" is the only protocol for now",
+        "app.ports.protocol: \"h3\" is not known; give one of \"http1\", \"h2c\", \"auto\"",
     ),
     (
         "endpoints = []\nhealth_path = \"up\"",

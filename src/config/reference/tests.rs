@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 use super::*;
 use crate::config::file::{Loaded, parse};
-use crate::config::{App, AppPort, Config, DeploymentMode};
+use crate::config::{App, AppPort, Config, DeploymentMode, Protocol};
 use crate::ids::Domain;
 
 fn read(text: &str) -> Loaded {
@@ -18,7 +18,11 @@ fn hello() -> App {
         deployment_mode: DeploymentMode::Image,
         health_path: App::HEALTH_PATH.to_owned(),
         invoke_path: App::INVOKE_PATH.to_owned(),
-        ports: vec![AppPort { port: 80, endpoints: vec!["127.0.0.1:3000".parse().unwrap()] }],
+        ports: vec![AppPort {
+            port: 80,
+            endpoints: vec!["127.0.0.1:3000".parse().unwrap()],
+            protocol: Protocol::Http1,
+        }],
         health_check: App::HEALTH_CHECK,
     }
 }

@@ -16,6 +16,8 @@ use crate::message::Version;
 const VIA_HTTP_11: HeaderValue = HeaderValue::from_static("1.1 ignite-gateway");
 /// The same for a request that came in HTTP/1.0: the version is the received one.
 const VIA_HTTP_10: HeaderValue = HeaderValue::from_static("1.0 ignite-gateway");
+/// The same for HTTP/2.
+const VIA_HTTP_2: HeaderValue = HeaderValue::from_static("2.0 ignite-gateway");
 
 /// The peer of a connection, with what is said of it to apps.
 #[derive(Debug, Clone)]
@@ -90,6 +92,7 @@ pub fn insert(fields: &mut Fields, peer: &Peer, version: Version) {
     let via = match version {
         Version::Http10 => VIA_HTTP_10,
         Version::Http11 => VIA_HTTP_11,
+        Version::Http2 => VIA_HTTP_2,
     };
     fields.add("via", via);
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::config::Protocol;
 use crate::error::Malformed;
 use crate::gateway::routes::{AppSpec, PortSpec, RouteTable};
 use crate::http1::head::{HeadScan, Limits, take_request};
@@ -14,7 +15,7 @@ fn route() -> Arc<Route> {
     let table = RouteTable::new();
     let spec = AppSpec {
         id: "acme/hello".parse().unwrap(),
-        ports: vec![PortSpec { port: 80, endpoints: Vec::new() }],
+        ports: vec![PortSpec { port: 80, endpoints: Vec::new(), protocol: Protocol::Http1 }],
         concurrency: 0,
         ready: true,
     };

@@ -85,7 +85,7 @@ impl<S: Transport> Connection<S> {
         let keep_alive =
             call.keep_alive && !response.close && !unread && framing != Framing::UntilClose;
         let option = match (keep_alive, call.version) {
-            (true, Version::Http11) => ConnectionOption::Implied,
+            (true, Version::Http11 | Version::Http2) => ConnectionOption::Implied,
             (true, Version::Http10) => ConnectionOption::KeepAlive,
             (false, _) => ConnectionOption::Close,
         };

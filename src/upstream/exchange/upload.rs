@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, StatusCode};
 
 use super::super::pool::Connection;
-use crate::body::{Body, Frame};
+use crate::body::{Body, Frame, Source};
 use crate::clock::Deadline;
 use crate::error::Error;
 use crate::fields::Fields;
@@ -108,6 +108,17 @@ impl Upload {
     /// the caller, or what was taken is still here, unsent.
     pub(super) fn can_rewind(&self) -> bool {
         !self.body_begun || (self.sent == Sent::Nothing && !self.chunk.is_empty())
+    }
+
+    pub(super) fn give_back(self, request: &mut Request) {
+        request.fields = self.fields;
+        let length = self.body.length();
+        request.body = if self.chunk.is_empty() {
+            self.body
+        } else {
+            let resumed = Resumed { first: self.chunk, rest: self.body };
+            Body::stream(Box::new(resumed), length)
+        };
     }
 
     pub(super) fn rewind(&mut self) {
@@ -242,6 +253,21 @@ impl Upload {
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+/// A body of which the first piece was taken and not used.
+struct Resumed {
+    first: Bytes,
+    rest: Body,
+}
+
+impl Source for Resumed {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Error>>> {
+        if self.first.is_empty() {
+            return self.rest.poll_frame(cx);
+        }
+        Poll::Ready(Some(Ok(Frame::Data(std::mem::take(&mut self.first)))))
     }
 }
 

@@ -236,7 +236,11 @@ pub fn app(id: &str, ports: &[(u16, &[SocketAddr])]) -> config::App {
         invoke_path: config::App::INVOKE_PATH.to_owned(),
         ports: ports
             .iter()
-            .map(|(port, endpoints)| config::AppPort { port: *port, endpoints: endpoints.to_vec() })
+            .map(|(port, endpoints)| config::AppPort {
+                port: *port,
+                endpoints: endpoints.to_vec(),
+                protocol: config::Protocol::Http1,
+            })
             .collect(),
         health_check: false,
     }

@@ -1,0 +1,180 @@
+//! What a stream's task sends: heads, content, trailers.
+
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, StatusCode};
+
+use super::super::frame::{self, Code, END_HEADERS, END_STREAM, Head, Kind, MAX_STREAM_ID};
+use super::super::section;
+use super::{Failure, OUT_CONTENT, Session, State, Stream};
+use crate::fields::Fields;
+
+/// Content of this size or more is a frame worth its head, see [`super::budget`].
+const WORTH: usize = 512;
+
+impl Session {
+    /// Opens a stream with a request's head; `None` when the connection takes no more.
+    pub fn open(
+        &self,
+        method: &Method,
+        target: &[u8],
+        fields: &Fields,
+        length: Option<u64>,
+        ended: bool,
+    ) -> Option<u32> {
+        let state = &mut *self.0.borrow_mut();
+        if !state.takes_streams() {
+            return None;
+        }
+        let id = state.next_own;
+        state.next_own += 2;
+        let mut stream = Stream::new(state.own.stream_window, state.peer.window);
+        stream.sent_all = ended;
+        state.streams.insert(id, stream);
+        let mut block = std::mem::take(&mut state.scratch);
+        section::put_request(&mut block, &mut state.encoder, method, target, fields, length);
+        state.put_block(id, block, ended);
+        Some(id)
+    }
+
+    /// Whether a client may open another stream.
+    pub fn takes_streams(&self) -> bool {
+        self.0.borrow().takes_streams()
+    }
+
+    /// Whether the peer serves the stream; if not, the request may be sent again elsewhere.
+    pub fn is_served(&self, id: u32) -> bool {
+        id <= self.0.borrow().served_up_to
+    }
+
+    /// Sends a response's head.
+    pub fn respond(
+        &self,
+        id: u32,
+        status: StatusCode,
+        fields: &Fields,
+        length: Option<u64>,
+        ended: bool,
+    ) -> Result<(), Failure> {
+        let state = &mut *self.0.borrow_mut();
+        state.sendable(id)?.sent_all = ended;
+        let mut block = std::mem::take(&mut state.scratch);
+        section::put_response(&mut block, &mut state.encoder, status, fields, length);
+        state.put_block(id, block, ended);
+        Ok(())
+    }
+
+    /// Sends an interim response without fields.
+    pub fn interim(&self, id: u32, status: StatusCode) -> Result<(), Failure> {
+        let state = &mut *self.0.borrow_mut();
+        state.sendable(id)?;
+        let mut block = std::mem::take(&mut state.scratch);
+        let none = Fields::default();
+        section::put_response(&mut block, &mut state.encoder, status, &none, None);
+        state.put_block(id, block, false);
+        Ok(())
+    }
+
+    /// Sends a trailer section, which ends our half.
+    pub fn trailers(&self, id: u32, fields: &Fields) -> Result<(), Failure> {
+        let state = &mut *self.0.borrow_mut();
+        state.sendable(id)?.sent_all = true;
+        let mut block = std::mem::take(&mut state.scratch);
+        section::put_trailers(&mut block, &mut state.encoder, fields);
+        state.put_block(id, block, true);
+        Ok(())
+    }
+
+    /// Waits until content may be sent, and tells how much of it.
+    pub fn poll_room(&self, id: u32, cx: &Context<'_>) -> Poll<Result<usize, Failure>> {
+        let state = &mut *self.0.borrow_mut();
+        let room = OUT_CONTENT.saturating_sub(state.out.len());
+        let connection = usize::try_from(state.send_window).unwrap_or(0);
+        let payload = state.peer.max_payload.min(frame::MAX_PAYLOAD);
+        let stream = state.sendable(id)?;
+        let window = usize::try_from(stream.send_window).unwrap_or(0);
+        if window > 0 && connection > 0 && room > 0 {
+            return Poll::Ready(Ok(window.min(connection).min(payload)));
+        }
+        stream.writer = Some(cx.waker().clone());
+        // A stream without a window of its own must not hold a place among those that have one.
+        if window > 0 && !std::mem::replace(&mut stream.is_blocked, true) {
+            state.blocked.push_back(id);
+        }
+        Poll::Pending
+    }
+
+    /// Sends content that [`Self::poll_room`] has allowed.
+    pub fn send(&self, id: u32, data: Bytes, ended: bool) -> Result<(), Failure> {
+        let state = &mut *self.0.borrow_mut();
+        let length = data.len();
+        let spent = i64::try_from(length).unwrap_or(i64::MAX);
+        let stream = state.sendable(id)?;
+        stream.send_window -= spent;
+        stream.sent_all = ended;
+        state.send_window -= spent;
+        if length >= WORTH {
+            state.budget.content();
+        }
+        let flags = if ended { END_STREAM } else { 0 };
+        state.out.with(|out| Head { length, kind: Kind::Data, flags, stream: id }.put(out));
+        state.out.push(data);
+        state.wake_driver();
+        Ok(())
+    }
+
+    /// Breaks a stream off.
+    pub fn reset(&self, id: u32, code: Code) {
+        let state = &mut *self.0.borrow_mut();
+        if let Ok(stream) = state.sendable(id) {
+            stream.fail(Failure::Reset(code));
+            state.put_reset(id, code);
+        }
+    }
+}
+
+impl State {
+    fn takes_streams(&self) -> bool {
+        !self.closed
+            && self.served_up_to == MAX_STREAM_ID
+            && self.next_own < MAX_STREAM_ID
+            && self.streams.len() < self.peer.max_concurrent
+    }
+
+    /// A stream on which something may still be sent.
+    fn sendable(&mut self, id: u32) -> Result<&mut Stream, Failure> {
+        if self.closed {
+            return Err(Failure::Closed);
+        }
+        let stream = self.streams.get_mut(&id).ok_or(Failure::Closed)?;
+        match stream.failure {
+            Some(failure) => Err(failure),
+            None => Ok(stream),
+        }
+    }
+
+    /// Cuts a block into a HEADERS frame and the CONTINUATION frames it needs.
+    fn put_block(&mut self, id: u32, mut block: BytesMut, ended: bool) {
+        let most = self.peer.max_payload.min(frame::MAX_PAYLOAD);
+        let ended = if ended { END_STREAM } else { 0 };
+        self.out.with(|out| {
+            let mut kind = Kind::Headers;
+            let mut rest = &block[..];
+            loop {
+                let (part, after) = rest.split_at(rest.len().min(most));
+                rest = after;
+                let last = if rest.is_empty() { END_HEADERS } else { 0 };
+                let first = if kind == Kind::Headers { ended } else { 0 };
+                frame::put(out, kind, last | first, id, part);
+                kind = Kind::Continuation;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+        });
+        block.clear();
+        self.scratch = block;
+        self.wake_driver();
+    }
+}

@@ -1,0 +1,177 @@
+//! One worker's HTTP/2 connections to endpoints.
+//!
+//! Requests share a connection, so there is one for each endpoint until it has
+//! its fill; then another is added. Requests that arrive while the first is
+//! being made wait for it instead of making one each.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
+
+use super::app::Endpoint;
+use super::connect;
+use crate::config::{Limits, Timeouts};
+use crate::error::Error;
+
+mod connection;
+pub mod exchange;
+
+pub use connection::Connection;
+
+/// Streams on one connection before another is made: more share one connection's windows and
+/// losses, and an app often reads each connection with one thread.
+const FILL: usize = 100;
+/// The most connections of one worker to one endpoint.
+const MOST: usize = 64;
+
+/// The connections of one worker.
+#[derive(Default)]
+pub struct Connections {
+    by_endpoint: RefCell<FxHashMap<u64, Entry>>,
+}
+
+#[derive(Default)]
+struct Entry {
+    open: Vec<Rc<Connection>>,
+    making: Option<Rc<Making>>,
+}
+
+/// A connection that is being made, for those who wait for it.
+#[derive(Default)]
+struct Making {
+    ended: Notify,
+    failed: Cell<Option<io::ErrorKind>>,
+}
+
+/// Ends the wait for a connection, also when its maker has left.
+struct Maker<'a> {
+    connections: &'a Connections,
+    endpoint: u64,
+    making: Rc<Making>,
+}
+
+impl Drop for Maker<'_> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.connections.by_endpoint.borrow_mut().get_mut(&self.endpoint) {
+            entry.making = None;
+        }
+        self.making.ended.notify_waiters();
+    }
+}
+
+impl Connections {
+    /// A connection to `endpoint` that takes another stream.
+    pub async fn lease(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        timeouts: &Timeouts,
+        limits: &Limits,
+    ) -> Result<Rc<Connection>, Error> {
+        loop {
+            let making = match self.look(endpoint.id()) {
+                Look::Open(connection) => return Ok(connection),
+                Look::Full => return Err(Error::QueueFull),
+                Look::Making(making) => making,
+                Look::None(making) => {
+                    let maker = Maker { connections: self, endpoint: endpoint.id(), making };
+                    let made = self.make(endpoint, timeouts, limits).await;
+                    if let Err(error) = &made {
+                        maker.making.failed.set(Some(kind(error)));
+                    }
+                    return made;
+                }
+            };
+            let mut ended = std::pin::pin!(making.ended.notified());
+            ended.as_mut().enable();
+            ended.await;
+            match making.failed.get() {
+                Some(io::ErrorKind::TimedOut) => return Err(Error::ConnectTimeout),
+                Some(kind) => return Err(Error::ConnectRefused(kind.into())),
+                None => {}
+            }
+        }
+    }
+
+    fn look(&self, endpoint: u64) -> Look {
+        let mut by_endpoint = self.by_endpoint.borrow_mut();
+        let entry = by_endpoint.entry(endpoint).or_default();
+        entry.open.retain(|connection| !connection.is_closed());
+        let usable = entry.open.iter().filter(|connection| connection.takes_streams());
+        let least = usable.min_by_key(|connection| connection.active());
+        let full = entry.open.len() >= MOST;
+        match (least, &entry.making) {
+            (Some(least), making) if least.active() < FILL || full || making.is_some() => {
+                Look::Open(least.clone())
+            }
+            (_, Some(making)) => Look::Making(making.clone()),
+            (_, None) if full => Look::Full,
+            (_, None) => {
+                let making = Rc::<Making>::default();
+                entry.making = Some(making.clone());
+                Look::None(making)
+            }
+        }
+    }
+
+    async fn make(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        timeouts: &Timeouts,
+        limits: &Limits,
+    ) -> Result<Rc<Connection>, Error> {
+        let stream = connect::connect(endpoint.address(), timeouts.connect)
+            .await
+            .inspect_err(|_| endpoint.connect_failed())?;
+        endpoint.connected();
+        let connection = Connection::start(stream, endpoint, timeouts, limits);
+        let mut by_endpoint = self.by_endpoint.borrow_mut();
+        by_endpoint.entry(endpoint.id()).or_default().open.push(connection.clone());
+        Ok(connection)
+    }
+
+    /// Forgets connections that have ended; called now and then by the worker.
+    pub fn sweep(&self) {
+        self.by_endpoint.borrow_mut().retain(|_, entry| {
+            entry.open.retain(|connection| !connection.is_closed());
+            !entry.open.is_empty() || entry.making.is_some()
+        });
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.by_endpoint.borrow().values().map(|entry| entry.open.len()).sum()
+    }
+
+    /// Asks an endpoint by prior knowledge whether it speaks HTTP/2, and keeps the connection if
+    /// it does.
+    pub async fn probe(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        timeouts: &Timeouts,
+        limits: &Limits,
+    ) -> Result<bool, Error> {
+        let connection = self.lease(endpoint, timeouts, limits).await?;
+        Ok(connection.settled(timeouts.connect).await)
+    }
+}
+
+/// What there is for a request to an endpoint.
+enum Look {
+    Open(Rc<Connection>),
+    Making(Rc<Making>),
+    /// Nothing; this request is to make one.
+    None(Rc<Making>),
+    /// Every connection has as many streams as the app takes.
+    Full,
+}
+
+fn kind(error: &Error) -> io::ErrorKind {
+    match error {
+        Error::ConnectRefused(error) => error.kind(),
+        _ => io::ErrorKind::TimedOut,
+    }
+}
