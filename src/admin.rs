@@ -23,6 +23,7 @@ use tower_service::Service;
 use crate::gateway::Shared;
 use crate::listener::accept::accept;
 use crate::telemetry::state::State;
+use crate::telemetry::tls::Certificates;
 use crate::worker::Crew;
 
 mod apps;
@@ -56,13 +57,19 @@ pub struct Admin {
     shared: Arc<Shared>,
     crew: Arc<Crew>,
     state: Arc<State>,
+    certificates: Arc<Certificates>,
     places: large::Places,
 }
 
 impl Admin {
     /// Puts together what is shown.
-    pub fn new(shared: Arc<Shared>, crew: Arc<Crew>, state: Arc<State>) -> Self {
-        Self { shared, crew, state, places: large::Places::new() }
+    pub fn new(
+        shared: Arc<Shared>,
+        crew: Arc<Crew>,
+        state: Arc<State>,
+        certificates: Arc<Certificates>,
+    ) -> Self {
+        Self { shared, crew, state, certificates, places: large::Places::new() }
     }
 }
 

@@ -14,10 +14,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::admin::{self, Admin};
-use crate::config::{Config, reload};
+use crate::config::{Config, Listener, reload};
 use crate::discovery::file::FileDiscovery;
 use crate::gateway::{Settings, Shared};
-use crate::listener::{Listener, accept};
+use crate::listener::tls::{Keeper, TlsError};
+use crate::listener::{self, accept};
 use crate::telemetry::state::State;
 use crate::upstream::health::Timings;
 use crate::worker::{self, Crew, Signals, Worker};
@@ -35,9 +36,19 @@ pub enum StartError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The certificates of a listener are not good.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A worker did not start.
     #[error("cannot start a worker thread")]
     Worker(#[source] io::Error),
+}
+
+impl StartError {
+    /// Whether the configuration is wrong, whatever else runs on this machine.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Tls(TlsError::Files(_)))
+    }
 }
 
 /// What a running gateway can be told.
@@ -61,6 +72,7 @@ pub struct Bound {
     addresses: Vec<SocketAddr>,
     admin: tokio::net::TcpListener,
     admin_address: SocketAddr,
+    keeper: Keeper,
     timings: Option<Timings>,
 }
 
@@ -70,12 +82,16 @@ pub fn bind(config: Config) -> Result<Bound, StartError> {
         0 => available_parallelism().map_or(1, usize::from),
         count => count,
     };
+    // Before any address is taken: a bad file is told at once.
+    let keeper = Keeper::load(&config.listeners)?;
+    let mut acceptors = keeper.acceptors();
     let mut per_worker: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
     for listener in &config.listeners {
         let address = listener.address;
         let fail = |source| StartError::Bind { what: "listener", address, source };
-        let options = Arc::new(Listener::new(listener));
+        let tls = listener.tls.as_ref().and_then(|_| acceptors.next());
+        let options = Arc::new(listener::Listener::new(tls));
         let sockets = accept::bind(address, count).map_err(fail)?;
         for (position, (worker, socket)) in per_worker.iter_mut().zip(sockets).enumerate() {
             if position == 0 {
@@ -94,7 +110,19 @@ pub fn bind(config: Config) -> Result<Bound, StartError> {
     let shared = Arc::new(Shared::new(&config));
     let (crew, workers, signals) = worker::crew(per_worker, &shared);
     let timings = Some(Timings::CONTRACT.without_initial_delay());
-    Ok(Bound { config, shared, crew, workers, signals, addresses, admin, admin_address, timings })
+    drop(acceptors);
+    Ok(Bound {
+        config,
+        shared,
+        crew,
+        workers,
+        signals,
+        addresses,
+        admin,
+        admin_address,
+        keeper,
+        timings,
+    })
 }
 
 impl Bound {
@@ -127,7 +155,9 @@ impl Bound {
     pub async fn run(self, mut commands: mpsc::Receiver<Command>) -> Result<(), StartError> {
         let state = Arc::new(State::new());
         // First of all: a large configuration takes a moment, and a liveness probe must not wait.
-        let admin = Admin::new(self.shared.clone(), self.crew.clone(), state.clone());
+        let mut keeper = self.keeper;
+        let certificates = keeper.state().clone();
+        let admin = Admin::new(self.shared.clone(), self.crew.clone(), state.clone(), certificates);
         let admin = tokio::spawn(admin::serve(self.admin, admin));
         let mut discovery = match self.timings {
             Some(timings) => FileDiscovery::with_timings(self.shared.clone(), timings),
@@ -142,14 +172,26 @@ impl Bound {
             .map_err(StartError::Worker)?;
         state.serving();
         let mut config = self.config;
-        while let Some(command) = commands.recv().await {
+        loop {
+            let command = tokio::select! {
+                command = commands.recv() => command,
+                never = keeper.keep() => match never {},
+            };
             match command {
-                Command::Reload(new) => {
-                    apply(&mut config, *new, &self.shared, &mut discovery);
-                    state.reloaded();
+                Some(Command::Reload(new)) => {
+                    match apply(&mut config, *new, &self.shared, &mut discovery, &mut keeper).await
+                    {
+                        Ok(()) => state.reloaded(),
+                        Err(error) => {
+                            tracing::error!(
+                                "the configuration was not reloaded; the running one stays:\n{error}"
+                            );
+                            state.reload_failed(error.to_string());
+                        }
+                    }
                 }
-                Command::ReloadFailed(error) => state.reload_failed(error),
-                Command::Drain => break,
+                Some(Command::ReloadFailed(error)) => state.reload_failed(error),
+                Some(Command::Drain) | None => break,
             }
         }
         drain(&config, &state, &self.signals, &self.crew, threads, &mut commands).await;
@@ -158,11 +200,24 @@ impl Bound {
     }
 }
 
-/// What cannot change while the process runs is said, not ignored.
-fn apply(old: &mut Config, new: Config, shared: &Shared, discovery: &mut FileDiscovery) {
+/// All of it, or nothing. What cannot change while the process runs is said, not ignored.
+async fn apply(
+    old: &mut Config,
+    new: Config,
+    shared: &Shared,
+    discovery: &mut FileDiscovery,
+    keeper: &mut Keeper,
+) -> Result<(), TlsError> {
+    let fixed = |config: &Config| config.listeners.iter().map(Listener::fixed).collect::<Vec<_>>();
+    let new_listeners = fixed(old) != fixed(&new);
+    if !new_listeners {
+        // First, because it alone can fail.
+        keeper.reconfigure(&new.listeners).await?;
+        old.listeners.clone_from(&new.listeners);
+    }
     let fixed = [
         ("workers", old.workers != new.workers),
-        ("listener", old.listeners != new.listeners),
+        ("listener", new_listeners),
         ("admin.address", old.admin != new.admin),
         ("access_log.format", old.access_log.format != new.access_log.format),
     ];
@@ -180,6 +235,7 @@ fn apply(old: &mut Config, new: Config, shared: &Shared, discovery: &mut FileDis
         admin: old.admin.clone(),
         ..new
     };
+    Ok(())
 }
 
 /// Unready first, then closed, then emptied; a second command or closed

@@ -14,6 +14,9 @@ use crate::ids::{AppId, Domain, HostName};
 pub mod file;
 pub mod reference;
 pub mod reload;
+pub mod tls;
+
+use tls::Tls;
 
 /// Everything that the gateway is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +46,15 @@ pub struct Config {
 pub struct Listener {
     /// The address to bind; port 0 lets the system choose.
     pub address: SocketAddr,
+    /// TLS; without it callers speak in the clear.
+    pub tls: Option<Tls>,
+}
+
+impl Listener {
+    /// What cannot change while the process runs: the socket, and whether TLS is spoken at all.
+    pub fn fixed(&self) -> (SocketAddr, bool) {
+        (self.address, self.tls.is_some())
+    }
 }
 
 /// The operator's listener: probes, metrics, apps.
@@ -55,6 +67,8 @@ pub struct Admin {
 /// How long anything may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
+    /// From accepting a TLS connection to the end of its handshake.
+    pub handshake: Duration,
     /// From the first byte of a request head to its last.
     pub header: Duration,
     /// To connect to an endpoint, each try.
@@ -80,6 +94,8 @@ pub struct Timeouts {
 pub struct Limits {
     /// Connections of callers, all workers together.
     pub connections: usize,
+    /// TLS handshakes under way on one worker.
+    pub handshakes: usize,
     /// Bytes of a request head.
     pub header_bytes: usize,
     /// Fields of a request head.
@@ -193,6 +209,7 @@ pub enum Protocol {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
+            handshake: Duration::from_secs(10),
             header: Duration::from_secs(10),
             connect: Duration::from_secs(2),
             response: Duration::from_secs(300),
@@ -210,6 +227,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 65_536,
+            handshakes: 1024,
             header_bytes: 32 << 10,
             headers: 100,
             request_target_bytes: 16 << 10,
@@ -248,6 +266,7 @@ impl Config {
             trusted_proxies: Vec::new(),
             listeners: vec![Listener {
                 address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080),
+                tls: None,
             }],
             admin: Admin::default(),
             timeouts: Timeouts::default(),

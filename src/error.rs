@@ -59,6 +59,9 @@ pub enum Malformed {
     /// reset for another reason of ours.
     #[error("the stream breaks the rules of HTTP/2")]
     Stream,
+    /// HTTP in the clear where TLS is spoken.
+    #[error("plain HTTP was sent to an HTTPS port")]
+    PlainHttp,
     /// The message ended before its length or its last chunk.
     #[error("the message ended early")]
     Incomplete,

@@ -5,3 +5,4 @@ mod human;
 pub mod log;
 pub mod metrics;
 pub mod state;
+pub mod tls;

@@ -17,8 +17,8 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use crate::gateway::{Gateway, Shared};
-use crate::listener::Listener;
 use crate::listener::accept::{accept, accept_rest};
+use crate::listener::{Listener, Local};
 use crate::shutdown::Drain;
 use crate::telemetry::metrics::WorkerMetrics;
 
@@ -140,7 +140,7 @@ impl Worker {
 
     async fn run(mut self) {
         let gateway = Gateway::new(self.shared.clone());
-        let own = Rc::new(Own { index: self.index, crew: self.crew.clone() });
+        let own = Rc::new(Own::new(self.index, self.crew.clone()));
         let housekeeping = tokio::task::spawn_local(housekeeping(gateway.clone(), own.clone()));
         let mut accepting = Vec::new();
         for (socket, listener) in std::mem::take(&mut self.listeners) {
@@ -189,9 +189,15 @@ impl Worker {
 struct Own {
     index: usize,
     crew: Arc<Crew>,
+    local: Rc<Local>,
 }
 
 impl Own {
+    fn new(index: usize, crew: Arc<Crew>) -> Self {
+        let metrics = crew.members.get(index).map(|member| member.metrics.clone());
+        Self { index, crew, local: Rc::new(Local::new(metrics.unwrap_or_default())) }
+    }
+
     fn member(&self) -> Option<&Member> {
         self.crew.members.get(self.index)
     }
@@ -316,11 +322,11 @@ fn begin(
     drain: &Drain,
 ) {
     let open = Open(own.clone());
-    let gateway = gateway.clone();
+    let (local, gateway) = (own.local.clone(), gateway.clone());
     let drain = drain.watch();
     tokio::task::spawn_local(async move {
         let _open = open;
-        listener.serve(stream, address, gateway, drain).await;
+        listener.serve(stream, address, local, gateway, drain).await;
     });
 }
 

@@ -39,6 +39,8 @@ const DOORS: &[(&str, &[&str], &str)] = &[
     ("dashmap::", &["gateway/routes"], "the route table alone decides how hosts are kept"),
     ("httparse::", &["http1"], "one parser, one place where its errors are judged"),
     ("clap::", &["cli"], "arguments are read at the border"),
+    ("rustls::", &["listener/tls"], "one place where keys, versions and sessions are decided"),
+    ("x509_cert::", &["listener/tls"], "what certificates say is read where they are used"),
     ("notify::", &["config/reload"], "one watcher of files"),
     ("prometheus_client::", &["admin"], "the data path counts plain atomics"),
 ];

@@ -24,6 +24,7 @@ struct Gateway {
     shared: Arc<Shared>,
     crew: Arc<Crew>,
     state: Arc<State>,
+    certificates: Arc<Certificates>,
     address: SocketAddr,
     task: AbortHandle,
 }
@@ -55,9 +56,10 @@ impl Gateway {
         let state = Arc::new(State::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let admin = Admin::new(shared.clone(), crew.clone(), state.clone());
+        let certificates = Arc::new(Certificates::default());
+        let admin = Admin::new(shared.clone(), crew.clone(), state.clone(), certificates.clone());
         let task = tokio::spawn(serve(listener, admin)).abort_handle();
-        let gateway = Self { shared, crew, state, address, task };
+        let gateway = Self { shared, crew, state, certificates, address, task };
         gateway.route("hello-acme.ignite.dodil.cloud").endpoints[1].set_ready(false);
         gateway
     }

@@ -8,7 +8,9 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::Failure;
-use crate::config::file;
+use crate::config::Config;
+use crate::config::file::{self, ConfigErrors, Problem};
+use crate::listener::tls::{Doubt, Keeper};
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -38,6 +40,7 @@ struct Row {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let loaded = file::load(&arguments.config, file::environment()).map_err(Failure::usage)?;
+    let doubts = certificates(&loaded.config)?;
     let rows: Vec<Row> = loaded
         .config
         .hosts()
@@ -49,12 +52,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             endpoints: port.endpoints.iter().map(ToString::to_string).collect(),
         })
         .collect();
-    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    let warnings = loaded.warnings.iter().chain(&doubts);
+    let warnings: Vec<String> = warnings.map(ToString::to_string).collect();
     let text = match arguments.output {
         Output::Text => table(&rows, &warnings),
         Output::Json => document(&rows, &warnings),
     };
     std::io::stdout().write_all(text.as_bytes()).map_err(Failure::running)
+}
+
+/// Reads the listeners' certificates; what will be wrong with them is a warning.
+fn certificates(config: &Config) -> Result<Vec<Problem>, Failure> {
+    let keeper = Keeper::load(&config.listeners).map_err(Failure::usage)?;
+    let (soon, wrong): (Vec<_>, Vec<_>) =
+        keeper.doubts().into_iter().partition(|(doubt, _)| *doubt == Doubt::Soon);
+    if wrong.is_empty() {
+        return Ok(soon.into_iter().map(|(_, problem)| problem).collect());
+    }
+    let wrong = wrong.into_iter().map(|(_, problem)| problem).collect();
+    Err(Failure::usage(ConfigErrors::of(wrong)))
 }
 
 fn table(rows: &[Row], warnings: &[String]) -> String {

@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         // Before anybody can know of this process: a signal must not meet it unprepared.
         let (commands, receiver) = mpsc::channel::<Command>(8);
         signals::forward(commands.clone(), arguments.config.clone()).map_err(Failure::running)?;
-        let bound = app::bind(loaded.config).map_err(Failure::running)?;
+        let bound = app::bind(loaded.config).map_err(refused)?;
         for address in bound.addresses() {
             tracing::info!(%address, "listening");
         }
@@ -44,6 +44,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             .ok();
         bound.run(receiver).await.map_err(Failure::running)
     })
+}
+
+fn refused(error: app::StartError) -> Failure {
+    if error.is_usage() { Failure::usage(error) } else { Failure::running(error) }
 }
 
 /// Takes as many file descriptors as the system allows, and says if that is fewer than the

@@ -16,6 +16,7 @@ mod cross;
 mod environment;
 mod problem;
 mod section;
+mod tls;
 mod value;
 
 pub use problem::{ConfigErrors, Place, Problem};
@@ -43,7 +44,7 @@ pub fn load(
     let name = path.display().to_string();
     let text =
         std::fs::read_to_string(path).map_err(|error| ConfigErrors::unreadable(&name, error))?;
-    parse(&text, &name, environment)
+    read(&text, &name, path.parent().unwrap_or(Path::new("")), environment)
 }
 
 /// This process's environment, without what is no text: no setting is written that way.
@@ -58,6 +59,17 @@ pub fn parse(
     source: &str,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, ConfigErrors> {
+    read(text, source, Path::new(source).parent().unwrap_or(Path::new("")), environment)
+}
+
+/// The files that the text names are sought from `folder`: they lie beside it, wherever the
+/// gateway was started.
+fn read(
+    text: &str,
+    source: &str,
+    folder: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded, ConfigErrors> {
     let environment: Vec<(String, String)> = environment.into_iter().collect();
     let mut report = Report::new(source, text);
     let overrides = Overrides::read(&environment, &mut report);
@@ -68,7 +80,7 @@ pub fn parse(
     }
     let config = if broken.is_empty() {
         let root = Section::root(table.get_ref(), &overrides, &mut report);
-        config(&root, &mut report)
+        config(&root, folder, &mut report)
     } else {
         // What the parser saved from a broken file would only be guessed at.
         Config::new(Domain::default())
@@ -77,13 +89,13 @@ pub fn parse(
     Ok(Loaded { config, warnings })
 }
 
-fn config(root: &Section<'_>, report: &mut Report) -> Config {
+fn config(root: &Section<'_>, folder: &Path, report: &mut Report) -> Config {
     let domain = root.read("domain", report, value::domain).unwrap_or_default();
     let default = Config::new(domain);
     let workers = root.read("workers", report, |given| value::count(given, &(0..=1024)));
     let proxies = root.given("trusted_proxies", report);
     let proxies = proxies.map(|given| given.list("[\"10.0.0.0/8\"]", report, value::network));
-    let listeners = listeners(root, &default, report);
+    let listeners = listeners(root, folder, &default, report);
     let (admin, admin_place) = admin(&root.table("admin", report), report);
     let apps: Vec<_> = root
         .tables("app", report)
@@ -98,7 +110,10 @@ fn config(root: &Section<'_>, report: &mut Report) -> Config {
     Config {
         workers: workers.unwrap_or(default.workers),
         trusted_proxies: proxies.unwrap_or(default.trusted_proxies),
-        listeners: listeners.iter().map(|bound| Listener { address: bound.address }).collect(),
+        listeners: listeners
+            .into_iter()
+            .map(|bound| Listener { address: bound.address, tls: bound.tls })
+            .collect(),
         admin,
         timeouts: timeouts(&root.table("timeouts", report), report),
         limits: limits(&root.table("limits", report), report),
@@ -109,17 +124,22 @@ fn config(root: &Section<'_>, report: &mut Report) -> Config {
 }
 
 /// The variable's addresses, else the file's `[[listener]]`s, else the default's.
-fn listeners(root: &Section<'_>, default: &Config, report: &mut Report) -> Vec<Bound> {
+fn listeners(
+    root: &Section<'_>,
+    folder: &Path,
+    default: &Config,
+    report: &mut Report,
+) -> Vec<Bound> {
     let defaults = || {
         let addresses = default.listeners.iter().map(|listener| listener.address);
-        addresses.map(|address| Bound { address, place: Place::File })
+        addresses.map(|address| Bound { address, tls: None, place: Place::File })
     };
     if let Some(given) = root.in_environment("listener") {
         let addresses = given.list("addresses joined by commas", report, value::address);
         if given.value.as_array().is_some_and(|list| list.is_empty()) {
             report.wrong(&given, "empty; give at least one address, e.g. 0.0.0.0:8080");
         }
-        let bound = |address| Bound { address, place: given.place.clone() };
+        let bound = |address| Bound { address, tls: None, place: given.place.clone() };
         return addresses.into_iter().map(bound).collect();
     }
     let Some(sections) = root.tables("listener", report) else {
@@ -136,7 +156,8 @@ fn listeners(root: &Section<'_>, default: &Config, report: &mut Report) -> Vec<B
         let place = given.map_or_else(|| section.place.clone(), |given| given.place);
         let typed = section.read("address", report, value::address);
         let address = typed.or_else(|| defaults().next().map(|bound| bound.address))?;
-        Some(Bound { address, place })
+        let tls = tls::read(section, folder, report);
+        Some(Bound { address, tls, place })
     };
     sections.iter().filter_map(bound).collect()
 }
@@ -151,6 +172,7 @@ fn timeouts(section: &Section<'_>, report: &mut Report) -> Timeouts {
     let default = Timeouts::default();
     let mut time = |key, default| section.read(key, report, value::duration).unwrap_or(default);
     Timeouts {
+        handshake: time("handshake", default.handshake),
         header: time("header", default.header),
         connect: time("connect", default.connect),
         response: time("response", default.response),
@@ -171,6 +193,7 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
         section.read(key, report, |given| value::count(given, &range)).unwrap_or(default)
     };
     let connections = count("connections", default.connections, 1..=10_000_000);
+    let handshakes = count("handshakes", default.handshakes, 1..=1_000_000);
     let headers = count("headers", default.headers, 1..=1000);
     // Far beyond what a process can hold, and within what a semaphore can count.
     let app_concurrency = count("app_concurrency", default.app_concurrency, 0..=1_000_000_000);
@@ -219,6 +242,7 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
     }
     Limits {
         connections,
+        handshakes,
         header_bytes,
         headers,
         request_target_bytes,

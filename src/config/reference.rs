@@ -4,6 +4,10 @@
 //! reader knows and the environment variables all come from [`SETTINGS`].
 //! Tests hold its defaults to those of [`super::Config`].
 
+mod text;
+
+pub use text::{annotated_default, markdown_table};
+
 /// What the name of every environment variable of ours begins with.
 pub const PREFIX: &str = "IGNITE_GATEWAY__";
 
@@ -35,7 +39,13 @@ const fn row(
 /// The sections in the order of the file, and what they hold.
 const SECTIONS: &[(&str, &str)] = &[
     ("", ""),
-    ("listener", "Where calls arrive, as plain HTTP/1.1. Repeat the section for more addresses."),
+    ("listener", "Where calls arrive. Repeat the section for more addresses."),
+    (
+        "listener.tls",
+        "TLS of the listener above it; without the section it speaks plain HTTP. Relative paths \
+         begin at this file's folder. The files are read again when they change.",
+    ),
+    ("listener.tls.certificates", ""),
     ("admin", "The operator's own listener. It shows every app: keep it off public networks."),
     ("timeouts", "How long anything may take: 1ms to 24h each."),
     ("limits", "How much anything may use."),
@@ -62,7 +72,42 @@ pub const SETTINGS: &[Setting] = &[
          `[\"10.0.0.0/8\"]`.",
     ),
     row("listener", "address", "\"0.0.0.0:8080\"", "The address to bind; port 0: any free port."),
+    row(
+        "listener.tls",
+        "certificates",
+        "",
+        "Certificates and their keys, PEM. One is chosen by the name that the caller asks for \
+         (SNI); the first when none has it. Required.",
+    ),
+    row(
+        "listener.tls.certificates",
+        "certificate",
+        "",
+        "The certificate, then those that lead to its authority. Required.",
+    ),
+    row("listener.tls.certificates", "key", "", "Its private key. Required."),
+    row("listener.tls", "min_version", "\"1.2\"", "The oldest version spoken: `1.2` or `1.3`."),
+    row(
+        "listener.tls",
+        "client_ca",
+        "",
+        "Certificates of the authorities that callers' certificates are checked against, PEM; \
+         without it callers show none.",
+    ),
+    row(
+        "listener.tls",
+        "client_auth",
+        "\"required\"",
+        "`required`: a caller without a certificate is turned away; `optional`: it is served. \
+         Only with `client_ca`.",
+    ),
     row("admin", "address", "\"127.0.0.1:9090\"", "The address to bind; port 0: any free port."),
+    row(
+        "timeouts",
+        "handshake",
+        "\"10s\"",
+        "From accepting a TLS connection to the end of its handshake.",
+    ),
     row("timeouts", "header", "\"10s\"", "From the first byte of a request's head to its last."),
     row("timeouts", "connect", "\"2s\"", "To connect to an endpoint, each try."),
     row(
@@ -103,6 +148,12 @@ pub const SETTINGS: &[Setting] = &[
         "connections",
         "65536",
         "Connections of callers, all workers together: 1 to 10000000.",
+    ),
+    row(
+        "limits",
+        "handshakes",
+        "1024",
+        "TLS handshakes under way on one worker, 1 to 1000000; more wait.",
     ),
     row("limits", "header_bytes", "\"32KiB\"", "Size of a request's head: 1KiB to 1MiB."),
     row("limits", "headers", "100", "Fields of a request's head: 1 to 1000."),
@@ -233,7 +284,7 @@ impl Setting {
             "" => Some(format!("{PREFIX}{}", self.key.to_ascii_uppercase())),
             // One variable for all listeners: a variable cannot repeat.
             "listener" => Some(format!("{PREFIX}LISTENERS")),
-            section if section.starts_with("app") => None,
+            section if section.starts_with("app") || section.contains('.') => None,
             section => Some(format!("{PREFIX}{section}__{}", self.key).to_ascii_uppercase()),
         }
     }
@@ -255,10 +306,15 @@ impl Setting {
 /// The keys of a section, in the order of the file, with the sections inside it.
 pub(super) fn keys(section: &str) -> Vec<&'static str> {
     let own = SETTINGS.iter().filter(|setting| setting.section == section);
-    let inside = SECTIONS.iter().map(|(name, _)| *name);
-    let inside =
-        inside.filter(|name| section.is_empty() && !name.is_empty() && !name.contains('.'));
-    own.map(|setting| setting.key).chain(inside).collect()
+    let mut keys: Vec<_> = own.map(|setting| setting.key).collect();
+    for (name, _) in SECTIONS {
+        let (outer, key) = name.rsplit_once('.').unwrap_or(("", name));
+        // A list of tables stands among the settings already.
+        if outer == section && !key.is_empty() && !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
 }
 
 /// How a section stands in the file.
@@ -266,104 +322,9 @@ pub(super) fn header(section: &str) -> String {
     match section {
         "listener" | "app" => format!("[[{section}]]"),
         "app.ports" => "an entry of `ports` of [[app]]".to_owned(),
+        "listener.tls.certificates" => "an entry of `certificates` of [listener.tls]".to_owned(),
         section => format!("[{section}]"),
     }
-}
-
-const INTRODUCTION: &str = "\
-The configuration of ignite-gateway: every setting, with its default.
-
-Every key is optional: keep what you change, and leave out the rest. A key that is not known is \
-refused. To see every mistake and every app's host: ignite-gateway check --config gateway.toml
-
-A duration is text with its unit: \"250ms\", \"10s\", \"5m\", \"1h 30m\". A size is text too, \
-\"32KiB\" or \"10MB\", or a plain number of bytes.
-
-All but the apps can come from the environment, which beats this file: \
-IGNITE_GATEWAY__DOMAIN=example.org, IGNITE_GATEWAY__TIMEOUTS__HEADER=5s, \
-IGNITE_GATEWAY__LISTENERS=0.0.0.0:8080,[::]:8080";
-
-const EXAMPLES: &str = r#"# The apps. The simplest has one port, 80. This one's host is
-# hello-acme.ignite.dodil.cloud
-
-[[app]]
-organization = "acme"
-name = "hello"
-endpoints = ["127.0.0.1:3000"]
-
-# An app with all its settings. Its hosts are my-data-processor-acme-corp.ignite.dodil.cloud and,
-# for port 8080, my-data-processor-acme-corp-8080.ignite.dodil.cloud
-#
-# [[app]]
-# organization = "acme-corp"
-# name = "my-data-processor"
-# deployment_mode = "image"   # or "compile": built by the platform, and the settings below ignored
-# health_path = "/healthz"    # where the app says that it is ready
-# invoke_path = "/"           # its main route, as documentation: it routes nothing
-# health_check = true         # false: every endpoint counts as ready
-# ports = [
-#   { port = 80, endpoints = ["10.0.0.5:80", "10.0.0.6:80"] },
-#   { port = 8080, endpoints = ["10.0.0.5:8080"], protocol = "http1" },
-# ]
-"#;
-
-/// The text of `config/gateway.toml`: every setting with its default, and example apps.
-pub fn annotated_default() -> String {
-    let mut text = comment(INTRODUCTION);
-    for (section, doc) in SECTIONS.iter().filter(|(section, _)| !section.starts_with("app")) {
-        if !section.is_empty() {
-            text.extend(["\n", &comment(doc), &header(section), "\n"]);
-        }
-        for (number, setting) in
-            SETTINGS.iter().filter(|setting| setting.section == *section).enumerate()
-        {
-            if number > 0 || section.is_empty() {
-                text.push('\n');
-            }
-            text.push_str(&comment(&setting.doc.replace('`', "")));
-            text.extend([setting.key, " = ", setting.default, "\n"]);
-        }
-    }
-    text.push('\n');
-    text.push_str(EXAMPLES);
-    text
-}
-
-/// The README's table of the configuration.
-pub fn markdown_table() -> String {
-    let code = |text: &str| match text {
-        "" => String::new(),
-        text => format!("`{text}`"),
-    };
-    let row = |setting: &Setting| {
-        let variable = setting.variable().unwrap_or_default();
-        let [key, default, variable] = [&setting.path(), setting.default, &variable].map(code);
-        format!("| {key} | {default} | {variable} | {} |\n", setting.doc)
-    };
-    let head = "| key | default | environment variable | what it does |\n\
-                | --- | --- | --- | --- |\n";
-    std::iter::once(head.to_owned()).chain(SETTINGS.iter().map(row)).collect()
-}
-
-/// Comment lines of at most 100 characters; an empty line stays one.
-fn comment(text: &str) -> String {
-    const WIDTH: usize = 100;
-    let mut lines = String::new();
-    for paragraph in text.lines() {
-        let mut line = "#".to_owned();
-        for word in paragraph.split_whitespace() {
-            if line.len() + 1 + word.len() > WIDTH {
-                lines.push_str(&line);
-                lines.push('\n');
-                "#".clone_into(&mut line);
-            }
-            line.push(' ');
-            line.push_str(word);
-        }
-        lines.push_str(&line);
-        lines.push('\n');
-    }
-    lines
 }
 
 #[cfg(test)]

@@ -101,26 +101,22 @@ pub async fn serve<S: Transport>(
                     End::Broken => return,
                 }
             }
-            Next::Refused(error) => {
-                let (response, record) = gateway.refuse(&error, &peer);
-                let call = Call::refused();
-                if let End::Broken =
-                    connection.respond(response, Some(record), call, &settings).await
-                {
-                    return;
-                }
-                return connection.close().await;
-            }
+            Next::Refused(error) => return connection.refuse(&error, &peer, &gateway).await,
             Next::Http2 => {
                 let Some(connection) = Rc::into_inner(connection) else { return };
                 let (stream, input) = (connection.stream, connection.inbound);
                 let (stream, input) = (stream.into_inner(), input.into_inner().buffer);
                 return super::http2::serve(stream, input, peer, gateway, drain).await;
             }
-            Next::Closed => return,
+            Next::Closed => return connection.stream.borrow_mut().close(),
         }
         first = false;
     }
+}
+
+/// Says why a caller cannot be served, whatever it sent, and closes.
+pub(super) async fn refuse<S: Transport>(stream: S, error: &Error, peer: &Peer, gateway: &Gateway) {
+    Rc::new(Connection::new(stream)).refuse(error, peer, gateway).await;
 }
 
 impl<S: Transport> Connection<S> {
@@ -139,6 +135,14 @@ impl<S: Transport> Connection<S> {
                 idle_body: Duration::ZERO,
                 deadline: Deadline::new(),
             }),
+        }
+    }
+
+    async fn refuse(self: &Rc<Self>, error: &Error, peer: &Peer, gateway: &Gateway) {
+        let (response, record) = gateway.refuse(error, peer);
+        let (call, settings) = (Call::refused(), gateway.settings());
+        if self.respond(response, Some(record), call, &settings).await != End::Broken {
+            self.close().await;
         }
     }
 

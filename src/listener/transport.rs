@@ -8,6 +8,9 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
     /// Makes the coming close a reset, so that a cut message cannot be taken
     /// for a whole one where only the close would end it.
     fn abort(&mut self);
+
+    /// Says what the protocol asks for before a close, as far as that needs no waiting.
+    fn close(&mut self);
 }
 
 impl Transport for TcpStream {
@@ -15,9 +18,13 @@ impl Transport for TcpStream {
         // Without it the close is an ordinary one, which is all that is left to do then.
         let _ = socket2::SockRef::from(&*self).set_linger(Some(std::time::Duration::ZERO));
     }
+
+    fn close(&mut self) {}
 }
 
 /// For benches and tests over memory.
 impl Transport for DuplexStream {
     fn abort(&mut self) {}
+
+    fn close(&mut self) {}
 }

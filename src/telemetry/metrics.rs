@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use http::Method;
 
+use super::tls::Handshakes;
+
 /// The upper bounds of the duration histogram in seconds, as OpenTelemetry's
 /// conventions for `http.server.request.duration` give them.
 pub const BUCKETS: [f64; 14] =
@@ -152,6 +154,8 @@ pub struct WorkerMetrics {
     pub refused: AtomicU64,
     /// Connections handed to a less loaded worker.
     pub handed_over: AtomicU64,
+    /// TLS handshakes.
+    pub handshakes: Handshakes,
     /// Idle connections to endpoints.
     pub pool_idle: AtomicU64,
     /// Requests sent on a kept connection.

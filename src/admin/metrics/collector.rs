@@ -16,6 +16,7 @@ use super::family::{self, Family, Writer};
 use crate::admin::{Admin, apps};
 use crate::telemetry::metrics::{Http2Metrics, RouteMetrics, WorkerMetrics};
 use crate::telemetry::state::State;
+use crate::telemetry::tls::{Certificate, Certificates, Handshakes};
 use crate::upstream::app::Route;
 use crate::worker::Crew;
 
@@ -37,7 +38,7 @@ impl fmt::Debug for Exposition {
 
 impl Collector for Exposition {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Admin { shared, crew, state, places: _ } = &self.admin;
+        let Admin { shared, crew, state, certificates, places: _ } = &self.admin;
         let mut out = Writer::new(encoder, self.format);
         let routes = apps::sorted(shared);
         hosts(&mut out, &routes, &shared.unknown)?;
@@ -45,6 +46,8 @@ impl Collector for Exposition {
         waiting(&mut out, &routes)?;
         workers(&mut out, crew)?;
         http2(&mut out, &shared.http2)?;
+        handshakes(&mut out, crew)?;
+        certificates_in_force(&mut out, certificates)?;
         process(&mut out, state)
     }
 }
@@ -176,6 +179,47 @@ fn http2(out: &mut Writer<'_>, metrics: &Http2Metrics) -> fmt::Result {
         samples.add(&[("reason", reason)], count)?;
     }
     Ok(())
+}
+
+/// Of all workers together: which of them a caller meets tells nothing.
+fn handshakes(out: &mut Writer<'_>, crew: &Crew) -> fmt::Result {
+    let each = || crew.metrics().map(|worker| &worker.handshakes);
+    let mut samples = out.begin(&family::HANDSHAKES)?;
+    for ((version, kind), count) in summed(each().map(Handshakes::done)) {
+        samples.add(&[("version", version), ("handshake", kind)], count)?;
+    }
+    let mut samples = out.begin(&family::HANDSHAKE_FAILURES)?;
+    for (reason, count) in summed(each().map(Handshakes::failed)) {
+        samples.add(&[("reason", reason)], count)?;
+    }
+    out.single(&family::HANDSHAKES_UNDER_WAY, each().map(Handshakes::under_way).sum())
+}
+
+/// The rows of several workers, which come in the same order from each.
+fn summed<K>(
+    workers: impl Iterator<Item = impl Iterator<Item = (K, u64)>>,
+) -> impl Iterator<Item = (K, u64)> {
+    let mut sums: Vec<(K, u64)> = Vec::new();
+    for worker in workers {
+        for (index, (key, count)) in worker.enumerate() {
+            match sums.get_mut(index) {
+                Some((_, sum)) => *sum += count,
+                None => sums.push((key, count)),
+            }
+        }
+    }
+    sums.into_iter()
+}
+
+fn certificates_in_force(out: &mut Writer<'_>, certificates: &Certificates) -> fmt::Result {
+    let mut samples = out.begin(&family::CERTIFICATE_EXPIRY)?;
+    for Certificate { name, file, not_after } in certificates.in_force() {
+        samples.add(&[("name", name), ("file", file)], not_after)?;
+    }
+    let (succeeded, failed) = certificates.reloads();
+    let mut samples = out.begin(&family::CERTIFICATE_RELOADS)?;
+    samples.add(&[("result", "success")], succeeded)?;
+    samples.add(&[("result", "failure")], failed)
 }
 
 fn process(out: &mut Writer<'_>, state: &State) -> fmt::Result {

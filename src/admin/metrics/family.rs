@@ -87,6 +87,31 @@ pub(super) const HTTP2_ERRORS: Family = family(
     "ignite_gateway_http2_connection_errors_total",
     "HTTP/2 connections ended because of what the caller sent, by error code.",
 );
+pub(super) const HANDSHAKES: Family = family(
+    Kind::Counter,
+    "ignite_gateway_tls_handshakes_total",
+    "TLS handshakes that succeeded, by version and kind.",
+);
+pub(super) const HANDSHAKE_FAILURES: Family = family(
+    Kind::Counter,
+    "ignite_gateway_tls_handshake_failures_total",
+    "TLS handshakes that failed, by reason.",
+);
+pub(super) const HANDSHAKES_UNDER_WAY: Family = family(
+    Kind::Gauge,
+    "ignite_gateway_tls_handshakes_under_way",
+    "TLS connections that have not finished their handshake, those that said nothing yet included.",
+);
+pub(super) const CERTIFICATE_EXPIRY: Family = family(
+    Kind::Gauge,
+    "ignite_gateway_tls_certificate_expiry_timestamp_seconds",
+    "When a certificate in force expires, in seconds since 1970.",
+);
+pub(super) const CERTIFICATE_RELOADS: Family = family(
+    Kind::Counter,
+    "ignite_gateway_tls_certificate_reloads_total",
+    "Changed certificate files since the start, by result: taken over by a listener, or refused.",
+);
 pub(super) const UPSTREAM_IDLE: Family = family(
     Kind::Gauge,
     "ignite_gateway_upstream_idle_connections",

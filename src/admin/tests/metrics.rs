@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use http::Method;
 
+use crate::telemetry::tls::{Certificate, Failure, Handshake};
+
 use super::exposition::{Exposition, Family};
 use super::{Gateway, Reply};
 
@@ -36,6 +38,17 @@ async fn busy() -> Gateway {
         worker.pool_reused.store(100 * number, Ordering::Relaxed);
         worker.pool_missed.store(5, Ordering::Relaxed);
     }
+    for worker in gateway.crew.metrics() {
+        worker.handshakes.count(Handshake::Done { tls13: true, resumed: false });
+        worker.handshakes.count(Handshake::Failed(Failure::Timeout));
+    }
+    let certificate = Certificate {
+        file: "/etc/tls/tls.crt".to_owned(),
+        name: "*.ignite.test".to_owned(),
+        not_after: 1_800_000_000,
+    };
+    gateway.certificates.show([certificate].into_iter());
+    gateway.certificates.succeeded();
     gateway
 }
 
@@ -127,6 +140,23 @@ async fn workers_and_reloads_are_exported() {
     let loaded = found.value("ignite_gateway_config_last_success_timestamp_seconds", &[]);
     assert!(loaded > 1.7e9);
     near("ignite_gateway_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+}
+
+#[tokio::test]
+async fn handshakes_and_certificates_are_exported_for_all_workers_together() {
+    let gateway = busy().await;
+    let (_, found) = scrape(&gateway, OPEN).await;
+    let near = |name, labels: &[(&str, &str)], right: f64| {
+        let left = found.value(name, labels);
+        assert!((left - right).abs() < 0.5, "{name} {left}");
+    };
+    let kind = |version, handshake| [("version", version), ("handshake", handshake)];
+    near("ignite_gateway_tls_handshakes_total", &kind("1.3", "full"), 2.0);
+    near("ignite_gateway_tls_handshakes_total", &kind("1.2", "resumed"), 0.0);
+    near("ignite_gateway_tls_handshake_failures_total", &[("reason", "timeout")], 2.0);
+    let certificate = [("name", "*.ignite.test"), ("file", "/etc/tls/tls.crt")];
+    near("ignite_gateway_tls_certificate_expiry_timestamp_seconds", &certificate, 1.8e9);
+    near("ignite_gateway_tls_certificate_reloads_total", &[("result", "success")], 1.0);
 }
 
 #[tokio::test]

@@ -9,11 +9,13 @@ use std::net::SocketAddr;
 use super::apps::PlacedApp;
 use super::problem::{Place, Report};
 use crate::config::Admin;
+use crate::config::tls::Tls;
 use crate::ids::{AppId, Domain, HostName};
 
 /// An address to bind and where it was given.
 pub(super) struct Bound {
     pub(super) address: SocketAddr,
+    pub(super) tls: Option<Tls>,
     pub(super) place: Place,
 }
 

@@ -78,6 +78,12 @@ impl ConfigErrors {
         Self { problems: vec![problem], io: Some(io) }
     }
 
+    /// What turned out to be wrong with what the configuration names.
+    pub fn of(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by(|a, b| a.place.cmp(&b.place));
+        Self { problems, io: None }
+    }
+
     /// Each mistake, in order of lines; the environment's come last.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -124,6 +130,11 @@ impl Report {
             errors: Vec::new(),
             warnings: Vec::new(),
         }
+    }
+
+    /// The file's name as it is shown.
+    pub(super) fn file(&self) -> Arc<str> {
+        self.file.clone()
     }
 
     /// The line of a byte of the text.

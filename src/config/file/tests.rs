@@ -57,6 +57,7 @@ fn every_setting_reaches_its_field() {
         [admin]
         address = "127.0.0.1:1"
         [timeouts]
+        handshake = "8s"
         header = "1ms"
         connect = "250ms"
         response = "24h"
@@ -68,6 +69,7 @@ fn every_setting_reaches_its_field() {
         drain = "0s"
         [limits]
         connections = 1
+        handshakes = 9
         header_bytes = "1MiB"
         headers = 2
         request_target_bytes = 65534
@@ -94,10 +96,11 @@ fn every_setting_reaches_its_field() {
             .map(|network| network.parse().unwrap())
             .to_vec(),
         listeners: ["127.0.0.1:0", "[::1]:81"]
-            .map(|address| Listener { address: address.parse().unwrap() })
+            .map(|address| Listener { address: address.parse().unwrap(), tls: None })
             .to_vec(),
         admin: Admin { address: "127.0.0.1:1".parse().unwrap() },
         timeouts: Timeouts {
+            handshake: seconds(8),
             header: Duration::from_millis(1),
             connect: Duration::from_millis(250),
             response: seconds(24 * 3600),
@@ -110,6 +113,7 @@ fn every_setting_reaches_its_field() {
         },
         limits: Limits {
             connections: 1,
+            handshakes: 9,
             header_bytes: 1 << 20,
             headers: 2,
             request_target_bytes: 65_534,
@@ -194,7 +198,8 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     ("queue = 1", 1, "queue: unknown key; known are: domain, workers, trusted_proxies, listener,"),
     ("app_queue = 1", 1, "app_queue: unknown key; `app_queue` belongs to [limits]"),
     ("[[listener]]\nproxy_protocol = true", 2, "listener.proxy_protocol: unknown key"),
-    ("[[listener]]\n[listener.tls]", 2, "listener.tls: unknown key"),
+    ("[[listener]]\n[listener.tlz]", 2, "listener.tlz: unknown key; did you mean `tls`?"),
+    ("certificates = []", 1, "certificates: unknown key; `certificates` belongs to [listener.tls]"),
     ("[limits]\n\"a\\u001bb\" = 1", 2, "limits.a\\u{1b}b: unknown key"),
     // Types.
     ("domain = 5", 1, "domain: found the number 5; write a domain name such as"),
@@ -208,7 +213,11 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     ("workers = 1025", 1, "workers: the number 1025 is out of range; give 0 to 1024"),
     ("workers = -1", 1, "workers: the number -1 is out of range; give 0 to 1024"),
     ("workers = 0xfff", 1, "workers: the number 0xfff is out of range"),
-    ("timeouts = 5", 1, "timeouts: expected a table, found the number 5; give a table of: header,"),
+    (
+        "timeouts = 5",
+        1,
+        "timeouts: expected a table, found the number 5; give a table of: handshake, header,",
+    ),
     ("listener = 5", 1, "listener: expected a list, found the number 5; write [[listener]]"),
     ("listener = []", 1, "listener: empty; write at least one [[listener]]"),
     ("listener = [5]", 1, "listener: expected a table, found the number 5"),
@@ -527,7 +536,10 @@ fn the_environment_beats_the_file() {
     assert_eq!((config.domain.as_str(), config.workers), ("env.example", 7));
     assert_eq!(config.trusted_proxies, ["10.0.0.0/8", "::1/128"].map(|n| n.parse().unwrap()));
     let listeners = ["0.0.0.0:8080", "[::1]:8081"];
-    assert_eq!(config.listeners, listeners.map(|a| Listener { address: a.parse().unwrap() }));
+    assert_eq!(
+        config.listeners,
+        listeners.map(|a| Listener { address: a.parse().unwrap(), tls: None })
+    );
     assert_eq!(config.admin.address.port(), 2);
     assert_eq!(config.timeouts.header, Duration::from_secs(9));
     assert_eq!(config.timeouts.connect, Duration::from_secs(3));

@@ -3,8 +3,10 @@
 //! `config/gateway.toml` is rewritten by `WRITE_CONFIG=1 cargo test --lib config_gateway_toml`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+use super::text::is_spelled_out;
 use super::*;
 use crate::config::file::{Loaded, parse};
+use crate::config::tls::{Clients, Tls};
 use crate::config::{App, AppPort, Config, DeploymentMode, Protocol};
 use crate::ids::Domain;
 
@@ -37,7 +39,7 @@ fn the_annotated_defaults_are_the_real_ones() {
 #[test]
 fn every_setting_of_the_annotated_default_is_spelled_out_once() {
     let text = annotated_default();
-    for setting in SETTINGS.iter().filter(|setting| !setting.section.starts_with("app")) {
+    for setting in SETTINGS.iter().filter(|setting| is_spelled_out(setting.section)) {
         let line = format!("{} = {}", setting.key, setting.default);
         assert!(text.lines().any(|found| found == line), "{line}");
     }
@@ -74,6 +76,22 @@ fn the_second_example_app_is_good_once_its_comment_signs_are_gone() {
         assert!(text.contains(&host), "{host}");
     }
     for setting in SETTINGS.iter().filter(|setting| setting.section.starts_with("app")) {
+        assert!(example.contains(setting.key), "{}", setting.key);
+    }
+}
+
+#[test]
+fn the_example_of_tls_is_good_once_its_comment_signs_are_gone() {
+    let text = annotated_default();
+    let (_, example) = text.split_once("# [listener.tls]\n").expect("a commented-out section");
+    let (example, _) = example.split_once("\n\n").expect("an end");
+    let example = example.replace("\n# ", "\n").replacen("# ", "", 1);
+    let loaded = read(&format!("[[listener]]\n[listener.tls]\n{example}"));
+    let tls = loaded.config.listeners[0].tls.as_ref().expect("TLS");
+    assert_eq!(tls.certificates.len(), 1);
+    assert_eq!(tls.min_version, Tls::MIN_VERSION);
+    assert_eq!(tls.clients.as_ref().expect("clients").auth, Clients::AUTH);
+    for setting in SETTINGS.iter().filter(|setting| setting.section.starts_with("listener.tls")) {
         assert!(example.contains(setting.key), "{}", setting.key);
     }
 }

@@ -41,6 +41,12 @@ impl Peer {
             scheme: HeaderValue::from_static("http"),
         }
     }
+
+    /// The same peer, over TLS.
+    #[must_use]
+    pub fn over_tls(self) -> Self {
+        Self { scheme: HeaderValue::from_static("https"), ..self }
+    }
 }
 
 fn address_value(text: &str) -> HeaderValue {

@@ -1,5 +1,6 @@
 //! The body of a caller's request, read off the connection when it is asked for.
 
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
@@ -52,6 +53,10 @@ impl<S: Transport> Source for CallerBody<S> {
             let expected = inbound.decoder.expected();
             let stream = &mut *self.0.stream.borrow_mut();
             match poll_read(stream, &mut inbound.buffer, expected, cx) {
+                // A stream that ended without saying so, as TLS has to, is no less cut.
+                Poll::Ready(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                    return Poll::Ready(Some(Err(Error::Malformed(Malformed::Incomplete))));
+                }
                 Poll::Ready(Ok(0)) => {
                     return Poll::Ready(Some(Err(Error::Malformed(Malformed::Incomplete))));
                 }

@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::io::IoSlice;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -224,7 +225,8 @@ impl<S: Transport> Connection<S> {
                 written -= taken;
             }
         }
-        Poll::Ready(Ok(()))
+        // A transport that keeps what the socket did not take must not be left with it.
+        Pin::new(stream).poll_flush(cx)
     }
 
     /// Drops what has already arrived of a request body that nobody wants; true

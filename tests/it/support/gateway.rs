@@ -221,7 +221,8 @@ fn watch_workers() {
 pub fn settings() -> Config {
     let mut config = Config::new("ignite.test".parse().unwrap());
     config.workers = 1;
-    config.listeners = vec![config::Listener { address: (Ipv4Addr::LOCALHOST, 0).into() }];
+    config.listeners =
+        vec![config::Listener { address: (Ipv4Addr::LOCALHOST, 0).into(), tls: None }];
     config.admin = config::Admin { address: (Ipv4Addr::LOCALHOST, 0).into() };
     config.timeouts.drain_delay = Duration::ZERO;
     config
