@@ -2,7 +2,7 @@
 //! either side may still do. The same for both roles.
 //!
 //! A driver owns the byte stream: it feeds [`Session::receive`] and writes what
-//! [`Session::slices`] shows. Each stream has a task of its own that reads and
+//! [`Session::write`] shows. Each stream has a task of its own that reads and
 //! writes content through the session; whatever it leaves to be written wakes
 //! the driver, once for all streams that were ready in one turn of the loop.
 //! All of it runs on one thread.
