@@ -91,7 +91,7 @@ pub fn bind(config: Config) -> Result<Bound, StartError> {
         let address = listener.address;
         let fail = |source| StartError::Bind { what: "listener", address, source };
         let tls = listener.tls.as_ref().and_then(|_| acceptors.next());
-        let options = Arc::new(listener::Listener::new(tls));
+        let options = Arc::new(listener::Listener::new(listener, tls));
         let sockets = accept::bind(address, count).map_err(fail)?;
         for (position, (worker, socket)) in per_worker.iter_mut().zip(sockets).enumerate() {
             if position == 0 {

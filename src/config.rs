@@ -25,7 +25,7 @@ pub struct Config {
     pub domain: Domain,
     /// Worker threads; 0 means one per core that this process may use.
     pub workers: usize,
-    /// Peers whose `X-Forwarded-*` fields are believed.
+    /// Peers whose `X-Forwarded-*` fields and PROXY protocol headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Where calls arrive; at least one.
     pub listeners: Vec<Listener>,
@@ -46,14 +46,21 @@ pub struct Config {
 pub struct Listener {
     /// The address to bind; port 0 lets the system choose.
     pub address: SocketAddr,
+    /// Each connection begins with a PROXY protocol header, which only trusted proxies may send.
+    pub proxy_protocol: bool,
     /// TLS; without it callers speak in the clear.
     pub tls: Option<Tls>,
 }
 
 impl Listener {
-    /// What cannot change while the process runs: the socket, and whether TLS is spoken at all.
-    pub fn fixed(&self) -> (SocketAddr, bool) {
-        (self.address, self.tls.is_some())
+    /// A listener with the defaults of everything but its address.
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, proxy_protocol: false, tls: None }
+    }
+
+    /// What cannot change while the process runs: the socket, and what a connection begins with.
+    pub fn fixed(&self) -> (SocketAddr, bool, bool) {
+        (self.address, self.proxy_protocol, self.tls.is_some())
     }
 }
 
@@ -69,7 +76,8 @@ pub struct Admin {
 pub struct Timeouts {
     /// From accepting a TLS connection to the end of its handshake.
     pub handshake: Duration,
-    /// From the first byte of a request head to its last.
+    /// From the first byte of a request head to its last; from accepting a connection to the end
+    /// of its PROXY protocol header.
     pub header: Duration,
     /// To connect to an endpoint, each try.
     pub connect: Duration,
@@ -264,10 +272,7 @@ impl Config {
             domain,
             workers: 0,
             trusted_proxies: Vec::new(),
-            listeners: vec![Listener {
-                address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080),
-                tls: None,
-            }],
+            listeners: vec![Listener::at((Ipv4Addr::UNSPECIFIED, 8080).into())],
             admin: Admin::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),

@@ -37,7 +37,7 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How much anything may use.
     pub limits: Limits,
-    /// Peers whose forwarding fields are believed.
+    /// Peers whose forwarding fields and PROXY protocol headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The access log.
     pub access_log: AccessLog,

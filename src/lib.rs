@@ -8,17 +8,18 @@
 //! | # | step | where | refuses with |
 //! |---|---|---|---|
 //! | 1 | accept, or hand over to a less loaded worker | [`listener::accept`], [`worker`] | the socket is closed, counted |
-//! | 2 | HTTP: read and parse the head | [`listener::connection`], [`http1::head`] | 400, 408, 414, 431, 501 |
-//! | 3 | open the record, mint the execution id | [`gateway::Gateway::handle`], [`gateway::record`], [`ids`] | |
-//! | 4 | resolve the host to a route | [`gateway::host`], [`gateway::routes`] | 400, 404 |
-//! | 5 | admit: method, size, the app's limit | [`gateway::admit`] | 405, 413, 501, 503 |
-//! | 6 | rewrite the request's fields | [`gateway::headers`] | 400 |
-//! | 7 | choose an endpoint, wait for the first ready one | [`upstream::balance`], [`upstream::wait`] | 503 |
-//! | 8 | lease a connection, or connect | [`upstream::pool`], [`upstream::connect`] | 502, 504 |
-//! | 9 | exchange: send the request, read the response head | [`upstream::exchange`] | 502, 504 |
-//! | 10 | rewrite the response's fields | [`gateway::headers`] | |
-//! | 11 | relay the body, keep or close both connections | [`listener::connection`], [`http1::decode`] | a visibly broken message |
-//! | 12 | close the record: one log line, one count | [`gateway::record`], [`telemetry`] | |
+//! | 2 | who called, where a load balancer announces it | [`listener::proxy_protocol`] | the socket is closed, counted |
+//! | 3 | HTTP: read and parse the head | [`listener::connection`], [`http1::head`] | 400, 408, 414, 431, 501 |
+//! | 4 | open the record, mint the execution id | [`gateway::Gateway::handle`], [`gateway::record`], [`ids`] | |
+//! | 5 | resolve the host to a route | [`gateway::host`], [`gateway::routes`] | 400, 404 |
+//! | 6 | admit: method, size, the app's limit | [`gateway::admit`] | 405, 413, 501, 503 |
+//! | 7 | rewrite the request's fields | [`gateway::headers`] | 400 |
+//! | 8 | choose an endpoint, wait for the first ready one | [`upstream::balance`], [`upstream::wait`] | 503 |
+//! | 9 | lease a connection, or connect | [`upstream::pool`], [`upstream::connect`] | 502, 504 |
+//! | 10 | exchange: send the request, read the response head | [`upstream::exchange`] | 502, 504 |
+//! | 11 | rewrite the response's fields | [`gateway::headers`] | |
+//! | 12 | relay the body, keep or close both connections | [`listener::connection`], [`http1::decode`] | a visibly broken message |
+//! | 13 | close the record: one log line, one count | [`gateway::record`], [`telemetry`] | |
 //!
 //! A step that refuses ends the climb with an [`error::Error`]; [`gateway::reply`]
 //! turns it into the answer. Nothing else makes answers.

@@ -1,13 +1,19 @@
 //! From a listening socket to HTTP: accept, then whatever a listener asks of a
 //! connection before its first request.
 
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::net::TcpStream;
 
+use crate::clock::Deadline;
+use crate::config;
 use crate::error::{Error, Malformed};
 use crate::gateway::Gateway;
 use crate::gateway::headers::forwarded::Peer;
@@ -18,14 +24,21 @@ pub mod accept;
 pub mod connection;
 pub mod http2;
 mod panics;
+pub mod proxy_protocol;
 pub mod tls;
 pub mod transport;
 
+use proxy_protocol::Refused;
 use tls::{Accepted, Acceptor, Turns};
+
+/// How long a connection that has not brought a request when the gateway begins to drain may
+/// take to bring its only one.
+const LATE: Duration = Duration::from_millis(200);
 
 /// What one listener asks of its connections; shared by all workers.
 #[derive(Debug)]
 pub struct Listener {
+    proxy_protocol: bool,
     tls: Option<Arc<Acceptor>>,
 }
 
@@ -44,24 +57,28 @@ impl Local {
 }
 
 impl Listener {
-    /// A listener that speaks TLS if somebody accepts for it.
-    pub fn new(tls: Option<Arc<Acceptor>>) -> Self {
-        Self { tls }
+    /// A listener as configured, that speaks TLS if somebody accepts for it.
+    pub fn new(config: &config::Listener, tls: Option<Arc<Acceptor>>) -> Self {
+        Self { proxy_protocol: config.proxy_protocol, tls }
     }
 
-    /// Serves one connection to its end.
+    /// Serves one connection to its end; an error if it did not come as far as HTTP.
     pub async fn serve(
         &self,
-        stream: TcpStream,
+        mut stream: TcpStream,
         address: SocketAddr,
         local: Rc<Local>,
         gateway: Rc<Gateway>,
         mut drain: DrainWatch,
-    ) {
+    ) -> Result<(), Refused> {
         let settings = gateway.settings();
-        let peer = Peer::new(address, &settings.trusted_proxies);
+        let mut peer = Peer::new(address, &settings.trusted_proxies);
+        if self.proxy_protocol {
+            peer = announced(&mut stream, peer, &gateway, &mut drain).await?;
+        }
         let Some(tls) = &self.tls else {
-            return connection::serve(stream, peer, gateway, drain).await;
+            connection::serve(stream, peer, gateway, drain).await;
+            return Ok(());
         };
         let counts = &local.metrics.handshakes;
         // In a box of its own: what a handshake needs would otherwise be part of every connection.
@@ -79,5 +96,94 @@ impl Listener {
             }
             Accepted::Failed => {}
         }
+        Ok(())
+    }
+}
+
+/// Who called the load balancer that `peer` is.
+///
+/// Whether the caller's forwarding fields are believed is asked of the announced address: a load
+/// balancer that sends this header relays bytes and adds no fields, so whatever comes is the
+/// caller's own word. Where it names nobody, nobody is believed.
+async fn announced(
+    stream: &mut TcpStream,
+    peer: Peer,
+    gateway: &Gateway,
+    drain: &mut DrainWatch,
+) -> Result<Peer, Refused> {
+    if !peer.is_trusted() {
+        return Err(Refused::Untrusted);
+    }
+    let limit = gateway.settings().timeouts.header;
+    let header = in_time(limit, drain, proxy_protocol::take_header(stream));
+    match header.await.ok_or(Refused::Timeout)?? {
+        Some(caller) => Ok(Peer::new(caller, &gateway.settings().trusted_proxies)),
+        None => Ok(Peer::new(peer.address, &[])),
+    }
+}
+
+/// Waits for a step before the first request; `None` if it takes longer than `limit`, or than a
+/// drain has patience.
+async fn in_time<T>(
+    limit: Duration,
+    drain: &mut DrainWatch,
+    step: impl Future<Output = T>,
+) -> Option<T> {
+    let mut step = pin!(step);
+    let mut deadline = Deadline::new();
+    let mut hurried = false;
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = step.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        if !deadline.is_set() {
+            deadline.set_in(limit);
+        }
+        if !hurried && drain.poll_draining(cx).is_ready() {
+            hurried = true;
+            deadline.set_in(limit.min(LATE));
+        }
+        deadline.poll_passed(cx).map(|()| None)
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::shutdown::Drain;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_step_that_is_never_done_is_given_up_at_the_limit() {
+        let start = Instant::now();
+        let mut drain = Drain::new().watch();
+        assert_eq!(in_time(LIMIT, &mut drain, ready(7)).await, Some(7));
+        assert_eq!(in_time(LIMIT, &mut drain, sleep(LIMIT / 2)).await, Some(()));
+        assert_eq!(in_time(LIMIT, &mut drain, pending::<()>()).await, None);
+        assert_eq!(start.elapsed().as_secs(), 15);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_leaves_a_step_a_moment_and_no_more() {
+        let drain = Drain::new();
+        let mut watch = drain.watch();
+        let start = Instant::now();
+        let begin = async {
+            sleep(LIMIT / 2).await;
+            drain.begin();
+        };
+        let ((), given_up) = tokio::join!(begin, in_time(LIMIT, &mut watch, pending::<()>()));
+        assert_eq!(given_up, None);
+        assert_eq!(start.elapsed().as_millis(), (LIMIT / 2 + LATE).as_millis());
+
+        // One that begins during the drain has the same moment, or its limit if that is less.
+        assert_eq!(in_time(LIMIT, &mut watch, sleep(LATE / 2)).await, Some(()));
+        assert_eq!(in_time(LATE / 4, &mut watch, sleep(LATE / 2)).await, None);
     }
 }

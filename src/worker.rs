@@ -325,8 +325,12 @@ fn begin(
     let (local, gateway) = (own.local.clone(), gateway.clone());
     let drain = drain.watch();
     tokio::task::spawn_local(async move {
-        let _open = open;
-        listener.serve(stream, address, local, gateway, drain).await;
+        if let Err(refused) = listener.serve(stream, address, local, gateway, drain).await {
+            open.0.count(|metrics| refused.counter(metrics));
+            // Only for whoever looks for it: a load balancer's health checks end here, and a
+            // stranger must not be able to fill the log.
+            tracing::debug!(client = %address, reason = %refused, "connection closed");
+        }
     });
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
-use super::{AccessLog, Admin, Config, Limits, Listener, LogFormat, Timeouts};
+use super::{AccessLog, Admin, Config, Limits, LogFormat, Timeouts};
 use crate::ids::Domain;
 
 mod apps;
@@ -106,14 +106,13 @@ fn config(root: &Section<'_>, folder: &Path, report: &mut Report) -> Config {
 
     cross::addresses(&listeners, &admin, admin_place, report);
     cross::apps(&apps, &default.domain, report);
+    let proxies = proxies.unwrap_or(default.trusted_proxies);
+    cross::proxy_protocol(&listeners, &proxies, report);
 
     Config {
         workers: workers.unwrap_or(default.workers),
-        trusted_proxies: proxies.unwrap_or(default.trusted_proxies),
-        listeners: listeners
-            .into_iter()
-            .map(|bound| Listener { address: bound.address, tls: bound.tls })
-            .collect(),
+        trusted_proxies: proxies,
+        listeners: listeners.into_iter().map(Bound::listener).collect(),
         admin,
         timeouts: timeouts(&root.table("timeouts", report), report),
         limits: limits(&root.table("limits", report), report),
@@ -124,22 +123,22 @@ fn config(root: &Section<'_>, folder: &Path, report: &mut Report) -> Config {
 }
 
 /// The variable's addresses, else the file's `[[listener]]`s, else the default's.
-fn listeners(
-    root: &Section<'_>,
+fn listeners<'a>(
+    root: &Section<'a>,
     folder: &Path,
     default: &Config,
     report: &mut Report,
-) -> Vec<Bound> {
+) -> Vec<Bound<'a>> {
     let defaults = || {
         let addresses = default.listeners.iter().map(|listener| listener.address);
-        addresses.map(|address| Bound { address, tls: None, place: Place::File })
+        addresses.map(|address| Bound::at(address, Place::File))
     };
     if let Some(given) = root.in_environment("listener") {
         let addresses = given.list("addresses joined by commas", report, value::address);
         if given.value.as_array().is_some_and(|list| list.is_empty()) {
             report.wrong(&given, "empty; give at least one address, e.g. 0.0.0.0:8080");
         }
-        let bound = |address| Bound { address, tls: None, place: given.place.clone() };
+        let bound = |address| Bound::at(address, given.place.clone());
         return addresses.into_iter().map(bound).collect();
     }
     let Some(sections) = root.tables("listener", report) else {
@@ -151,13 +150,15 @@ fn listeners(
     {
         report.wrong(&given, "empty; write at least one [[listener]], or leave it out");
     }
-    let bound = |section: &Section<'_>| {
+    let bound = |section: &Section<'a>| {
         let given = section.given("address", report);
         let place = given.map_or_else(|| section.place.clone(), |given| given.place);
         let typed = section.read("address", report, value::address);
+        let on = section.read("proxy_protocol", report, value::boolean) == Some(true);
+        let proxy_protocol = section.given("proxy_protocol", report).filter(|_| on);
         let address = typed.or_else(|| defaults().next().map(|bound| bound.address))?;
         let tls = tls::read(section, folder, report);
-        Some(Bound { address, tls, place })
+        Some(Bound { address, tls, place, proxy_protocol })
     };
     sections.iter().filter_map(bound).collect()
 }

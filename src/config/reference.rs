@@ -68,10 +68,17 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "trusted_proxies",
         "[]",
-        "Proxies whose `X-Forwarded-*` fields are believed: networks or addresses, e.g. \
-         `[\"10.0.0.0/8\"]`.",
+        "Proxies whose `X-Forwarded-*` fields and PROXY protocol headers are believed: networks or \
+         addresses, e.g. `[\"10.0.0.0/8\"]`.",
     ),
     row("listener", "address", "\"0.0.0.0:8080\"", "The address to bind; port 0: any free port."),
+    row(
+        "listener",
+        "proxy_protocol",
+        "false",
+        "true: a load balancer in front announces each caller in a PROXY protocol header, version \
+         1 or 2; connections without one, or from outside `trusted_proxies`, are closed.",
+    ),
     row(
         "listener.tls",
         "certificates",
@@ -108,7 +115,13 @@ pub const SETTINGS: &[Setting] = &[
         "\"10s\"",
         "From accepting a TLS connection to the end of its handshake.",
     ),
-    row("timeouts", "header", "\"10s\"", "From the first byte of a request's head to its last."),
+    row(
+        "timeouts",
+        "header",
+        "\"10s\"",
+        "From the first byte of a request's head to its last; before that, for a PROXY protocol \
+         header.",
+    ),
     row("timeouts", "connect", "\"2s\"", "To connect to an endpoint, each try."),
     row(
         "timeouts",
@@ -278,14 +291,16 @@ impl Setting {
         }
     }
 
-    /// The environment variable that sets it; apps stand in the file only.
+    /// The environment variable that sets it; apps, and more of a listener than its address,
+    /// stand in the file only.
     pub fn variable(&self) -> Option<String> {
-        match self.section {
-            "" => Some(format!("{PREFIX}{}", self.key.to_ascii_uppercase())),
-            // One variable for all listeners: a variable cannot repeat.
-            "listener" => Some(format!("{PREFIX}LISTENERS")),
-            section if section.starts_with("app") || section.contains('.') => None,
-            section => Some(format!("{PREFIX}{section}__{}", self.key).to_ascii_uppercase()),
+        match (self.section, self.key) {
+            ("", key) => Some(format!("{PREFIX}{}", key.to_ascii_uppercase())),
+            // One variable for the addresses of all listeners: a variable cannot repeat.
+            ("listener", "address") => Some(format!("{PREFIX}LISTENERS")),
+            ("listener", _) => None,
+            (section, _) if section.starts_with("app") || section.contains('.') => None,
+            (section, key) => Some(format!("{PREFIX}{section}__{key}").to_ascii_uppercase()),
         }
     }
 

@@ -138,7 +138,7 @@ impl Settings {
         };
         Ok(Config {
             workers: WORKERS,
-            listeners: vec![Listener { address: listen, tls: None }],
+            listeners: vec![Listener::at(listen)],
             admin: Admin { address: self.admin },
             timeouts: Timeouts { drain_delay: Duration::ZERO, drain: DRAIN, ..Timeouts::default() },
             access_log: AccessLog { format: LogFormat::Text, ..AccessLog::default() },

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use super::LATE;
 use super::transport::Transport;
 use crate::body::Body;
 use crate::clock::Deadline;
@@ -38,9 +39,6 @@ use response::{Call, End};
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 /// How much is read ahead of a request that nobody reads yet, to notice that its caller left.
 const READ_AHEAD: usize = 16 << 10;
-/// How long a connection that has not brought a request when the gateway begins to drain may
-/// take to bring its only one.
-const LATE: Duration = Duration::from_millis(200);
 /// How long a connection is idle before it gives back its buffers: most of a caller's requests
 /// come sooner, and a connection that just waits costs a tenth without them.
 const PARK: Duration = Duration::from_secs(1);

@@ -162,6 +162,34 @@ pub struct WorkerMetrics {
     pub pool_reused: AtomicU64,
     /// Requests that had to connect.
     pub pool_missed: AtomicU64,
+    /// Connections closed for their PROXY protocol header.
+    pub proxy_protocol_refused: ProxyProtocolRefused,
+}
+
+/// Connections closed for their PROXY protocol header, by reason.
+#[derive(Debug, Default)]
+pub struct ProxyProtocolRefused {
+    /// The peer may not say who called.
+    pub untrusted: AtomicU64,
+    /// What came is no header.
+    pub malformed: AtomicU64,
+    /// The peer left before the header was whole.
+    pub closed: AtomicU64,
+    /// The header was not whole in time.
+    pub timeout: AtomicU64,
+}
+
+impl ProxyProtocolRefused {
+    /// Every count with its reason.
+    pub fn rows(&self) -> [(&'static str, u64); 4] {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        [
+            ("untrusted", load(&self.untrusted)),
+            ("malformed", load(&self.malformed)),
+            ("closed", load(&self.closed)),
+            ("timeout", load(&self.timeout)),
+        ]
+    }
 }
 
 /// Why an HTTP/2 connection was ended, by the names of RFC 9113 section 7.

@@ -62,22 +62,22 @@ fn stderr(output: &Output) -> String {
 }
 
 /// A running `serve`.
-struct Serve {
+pub struct Serve {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
     reader: Option<std::thread::JoinHandle<()>>,
-    address: SocketAddr,
-    admin: SocketAddr,
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
 }
 
 impl Serve {
     #[track_caller]
-    fn start(config: &Path) -> Self {
+    pub fn start(config: &Path) -> Self {
         Self::start_with(config, &[])
     }
 
     #[track_caller]
-    fn start_with(config: &Path, environment: &[(&str, &str)]) -> Self {
+    pub fn start_with(config: &Path, environment: &[(&str, &str)]) -> Self {
         let mut command = command(&["serve", "--config", config.to_str().unwrap()]);
         command.envs(environment.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -121,7 +121,11 @@ impl Serve {
         found.unwrap()
     }
 
-    fn lines(&self) -> Vec<String> {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
     }
 
@@ -158,7 +162,7 @@ impl Serve {
 
     /// Ends it by SIGTERM; its lines.
     #[track_caller]
-    fn finish(mut self) -> Vec<String> {
+    pub fn finish(mut self) -> Vec<String> {
         self.kill(Kill::TERM);
         let status = wait(&mut self.child, LIMIT);
         assert_eq!(status.code(), Some(0), "{:#?}", self.lines());
@@ -185,10 +189,10 @@ fn address_in(line: &str, what: &str) -> Option<SocketAddr> {
 }
 
 /// A folder with a configuration.
-struct Folder(tempfile::TempDir);
+pub struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
@@ -196,7 +200,7 @@ impl Folder {
         self.0.path().join(name)
     }
 
-    fn write(&self, name: &str, text: impl AsRef<str>) -> PathBuf {
+    pub fn write(&self, name: &str, text: impl AsRef<str>) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, text.as_ref()).unwrap();
         path
@@ -204,7 +208,7 @@ impl Folder {
 }
 
 /// A configuration with these apps of `acme`, all at one address.
-fn config(format: &str, apps: &[&str], endpoint: SocketAddr) -> String {
+pub fn config(format: &str, apps: &[&str], endpoint: SocketAddr) -> String {
     let mut text = format!(
         "domain = \"ignite.test\"\nworkers = 1\n\n[[listener]]\naddress = \"127.0.0.1:0\"\n\n\
          [admin]\naddress = \"127.0.0.1:0\"\n\n[timeouts]\ndrain_delay = \"0s\"\n\n\
@@ -718,7 +722,7 @@ fn what_needs_a_restart_is_said_in_the_log() {
 
 // --- the access log -----------------------------------------------------------------------
 
-fn access_lines(lines: &[String]) -> Vec<Value> {
+pub fn access_lines(lines: &[String]) -> Vec<Value> {
     let parse = |line: &String| -> Value {
         serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {line}"))
     };

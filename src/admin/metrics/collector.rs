@@ -163,6 +163,13 @@ fn workers(out: &mut Writer<'_>, crew: &Crew) -> fmt::Result {
             samples.add(&[("worker", index.to_string())], value(worker))?;
         }
     }
+    let mut samples = out.begin(&family::PROXY_PROTOCOL_REFUSED)?;
+    for (index, worker) in crew.metrics().enumerate() {
+        let index = index.to_string();
+        for (reason, count) in worker.proxy_protocol_refused.rows() {
+            samples.add(&[("worker", index.as_str()), ("reason", reason)], count)?;
+        }
+    }
     let mut samples = out.begin(&family::UPSTREAM_REQUESTS)?;
     for (index, worker) in crew.metrics().enumerate() {
         let index = index.to_string();

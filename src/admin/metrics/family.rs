@@ -117,6 +117,11 @@ pub(super) const UPSTREAM_IDLE: Family = family(
     "ignite_gateway_upstream_idle_connections",
     "Idle connections to endpoints; read once a second.",
 );
+pub(super) const PROXY_PROTOCOL_REFUSED: Family = family(
+    Kind::Counter,
+    "ignite_gateway_downstream_proxy_protocol_refused_total",
+    "Connections of callers closed for their PROXY protocol header, by reason.",
+);
 pub(super) const UPSTREAM_REQUESTS: Family = family(
     Kind::Counter,
     "ignite_gateway_upstream_requests_total",

@@ -6,22 +6,40 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
+
 use super::apps::PlacedApp;
 use super::problem::{Place, Report};
-use crate::config::Admin;
+use super::section::Given;
 use crate::config::tls::Tls;
+use crate::config::{Admin, Listener};
 use crate::ids::{AppId, Domain, HostName};
 
-/// An address to bind and where it was given.
-pub(super) struct Bound {
+/// A listener and where its address was given.
+pub(super) struct Bound<'a> {
     pub(super) address: SocketAddr,
     pub(super) tls: Option<Tls>,
     pub(super) place: Place,
+    /// What turns the PROXY protocol on.
+    pub(super) proxy_protocol: Option<Given<'a>>,
+}
+
+impl Bound<'_> {
+    /// A listener of which nothing but the address is known.
+    pub(super) fn at(address: SocketAddr, place: Place) -> Self {
+        Self { address, tls: None, place, proxy_protocol: None }
+    }
+
+    /// What is meant.
+    pub(super) fn listener(self) -> Listener {
+        let Self { address, tls, proxy_protocol, .. } = self;
+        Listener { address, proxy_protocol: proxy_protocol.is_some(), tls }
+    }
 }
 
 /// No address is bound twice. Port 0 stands for a different port each time.
 pub(super) fn addresses(
-    listeners: &[Bound],
+    listeners: &[Bound<'_>],
     admin: &Admin,
     admin_place: Option<Place>,
     report: &mut Report,
@@ -46,6 +64,21 @@ pub(super) fn addresses(
         // The default, which nobody typed, is shown where the listener took it.
         let place = admin_place.unwrap_or_else(|| (*listener).clone());
         report.error(place, "admin.address", message);
+    }
+}
+
+/// A header is taken from trusted proxies only, so without any a listener that requires one
+/// refuses everybody.
+pub(super) fn proxy_protocol(listeners: &[Bound<'_>], trusted: &[IpNet], report: &mut Report) {
+    if !trusted.is_empty() {
+        return;
+    }
+    for given in listeners.iter().filter_map(|listener| listener.proxy_protocol.as_ref()) {
+        report.warn(
+            given,
+            "every connection will be refused, because trusted_proxies is empty; list the load \
+             balancers there",
+        );
     }
 }
 

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::DeploymentMode;
+use crate::config::{DeploymentMode, Listener};
 use proptest::prelude::*;
 
 const NOTHING: [(String, String); 0] = [];
@@ -54,6 +54,7 @@ fn every_setting_reaches_its_field() {
         address = "127.0.0.1:0"
         [[listener]]
         address = "[::1]:81"
+        proxy_protocol = true
         [admin]
         address = "127.0.0.1:1"
         [timeouts]
@@ -95,8 +96,12 @@ fn every_setting_reaches_its_field() {
         trusted_proxies: ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]
             .map(|network| network.parse().unwrap())
             .to_vec(),
-        listeners: ["127.0.0.1:0", "[::1]:81"]
-            .map(|address| Listener { address: address.parse().unwrap(), tls: None })
+        listeners: [("127.0.0.1:0", false), ("[::1]:81", true)]
+            .map(|(address, proxy_protocol)| Listener {
+                address: address.parse().unwrap(),
+                proxy_protocol,
+                tls: None,
+            })
             .to_vec(),
         admin: Admin { address: "127.0.0.1:1".parse().unwrap() },
         timeouts: Timeouts {
@@ -189,6 +194,24 @@ fn an_empty_list_of_endpoints_is_accepted_with_a_warning() {
     assert_eq!(loaded.warnings[0].place, Place::Line(4));
 }
 
+#[test]
+fn a_proxy_protocol_that_nobody_may_speak_is_accepted_with_a_warning() {
+    let listener = "[[listener]]\nproxy_protocol = true";
+    let loaded = good(listener);
+    assert!(loaded.config.listeners[0].proxy_protocol);
+    let [warning] = &loaded.warnings[..] else { panic!("{:?}", loaded.warnings) };
+    let expected = "gateway.toml:2: listener.proxy_protocol: every connection will be refused";
+    assert!(warning.to_string().starts_with(expected), "{warning}");
+
+    assert_eq!(good(&format!("trusted_proxies = [\"::1\"]\n{listener}")).warnings, []);
+    assert_eq!(good("[[listener]]\nproxy_protocol = false").warnings, []);
+    let trusted = [("IGNITE_GATEWAY__TRUSTED_PROXIES", "10.0.0.0/8")];
+    assert_eq!(good_in(listener, &trusted).warnings, []);
+    let none = [("IGNITE_GATEWAY__TRUSTED_PROXIES", "")];
+    let text = format!("trusted_proxies = [\"::1\"]\n{listener}");
+    assert_eq!(good_in(&text, &none).warnings.len(), 1);
+}
+
 /// Bad text, the line of its only error, and how that error goes on after the line.
 const MISTAKES: &[(&str, usize, &str)] = &[
     // Keys.
@@ -197,7 +220,13 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     ("[admin]\n\ndomain = \"a\"", 3, "admin.domain: unknown key; `domain` belongs at the top"),
     ("queue = 1", 1, "queue: unknown key; known are: domain, workers, trusted_proxies, listener,"),
     ("app_queue = 1", 1, "app_queue: unknown key; `app_queue` belongs to [limits]"),
-    ("[[listener]]\nproxy_protocol = true", 2, "listener.proxy_protocol: unknown key"),
+    ("[[listener]]\nproxy = true", 2, "listener.proxy: unknown key; known are: address, proxy_p"),
+    ("proxy_protocol = true", 1, "proxy_protocol: unknown key; `proxy_protocol` belongs to [[lis"),
+    (
+        "[[listener]]\nproxy_protocol = \"v2\"",
+        2,
+        "listener.proxy_protocol: expected true or false, found \"v2\"; write it without quotes",
+    ),
     ("[[listener]]\n[listener.tlz]", 2, "listener.tlz: unknown key; did you mean `tls`?"),
     ("certificates = []", 1, "certificates: unknown key; `certificates` belongs to [listener.tls]"),
     ("[limits]\n\"a\\u001bb\" = 1", 2, "limits.a\\u{1b}b: unknown key"),
@@ -536,10 +565,7 @@ fn the_environment_beats_the_file() {
     assert_eq!((config.domain.as_str(), config.workers), ("env.example", 7));
     assert_eq!(config.trusted_proxies, ["10.0.0.0/8", "::1/128"].map(|n| n.parse().unwrap()));
     let listeners = ["0.0.0.0:8080", "[::1]:8081"];
-    assert_eq!(
-        config.listeners,
-        listeners.map(|a| Listener { address: a.parse().unwrap(), tls: None })
-    );
+    assert_eq!(config.listeners, listeners.map(|a| Listener::at(a.parse().unwrap())));
     assert_eq!(config.admin.address.port(), 2);
     assert_eq!(config.timeouts.header, Duration::from_secs(9));
     assert_eq!(config.timeouts.connect, Duration::from_secs(3));

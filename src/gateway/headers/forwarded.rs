@@ -47,6 +47,11 @@ impl Peer {
     pub fn over_tls(self) -> Self {
         Self { scheme: HeaderValue::from_static("https"), ..self }
     }
+
+    /// Whether it is believed what it says of others.
+    pub fn is_trusted(&self) -> bool {
+        self.trusted
+    }
 }
 
 fn address_value(text: &str) -> HeaderValue {

@@ -225,6 +225,8 @@ impl<S: Transport> Connection<S> {
                 written -= taken;
             }
         }
+        // An empty piece would still hold its buffer, and the next read need another.
+        writer.chunk = Bytes::new();
         // A transport that keeps what the socket did not take must not be left with it.
         Pin::new(stream).poll_flush(cx)
     }

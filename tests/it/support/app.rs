@@ -192,6 +192,15 @@ impl AppConnection {
         self.wire.head().expect("a request head")
     }
 
+    /// Reads the next request head; `None` when the connection ended between two.
+    #[track_caller]
+    pub fn next_head(&mut self) -> Option<Head> {
+        let head = self.wire.head().ok();
+        let rest = self.wire.buffered();
+        assert!(head.is_some() || rest.is_empty(), "a request broke off: {}", show(rest));
+        head
+    }
+
     /// Reads the next request with its body; `None` when the connection ended between two.
     #[track_caller]
     pub fn next_request(&mut self) -> Option<Seen> {

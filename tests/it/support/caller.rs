@@ -1,7 +1,7 @@
 //! A caller that says exactly the bytes it is told to, and keeps what it hears.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +88,16 @@ impl Caller {
         socket.set_recv_buffer_size(4 << 10).unwrap();
         socket.set_send_buffer_size(4 << 10).unwrap();
         socket.connect(&gateway.address().into()).expect("the gateway accepts");
+        Self::of(socket.into())
+    }
+
+    /// Connects from one of this machine's addresses.
+    #[track_caller]
+    pub fn from(own: IpAddr, address: SocketAddr) -> Self {
+        let (domain, kind) = (socket2::Domain::for_address(address), socket2::Type::STREAM);
+        let socket = socket2::Socket::new(domain, kind, None).unwrap();
+        socket.bind(&SocketAddr::new(own, 0).into()).unwrap();
+        socket.connect(&address.into()).expect("the gateway accepts");
         Self::of(socket.into())
     }
 

@@ -221,8 +221,7 @@ fn watch_workers() {
 pub fn settings() -> Config {
     let mut config = Config::new("ignite.test".parse().unwrap());
     config.workers = 1;
-    config.listeners =
-        vec![config::Listener { address: (Ipv4Addr::LOCALHOST, 0).into(), tls: None }];
+    config.listeners = vec![config::Listener::at((Ipv4Addr::LOCALHOST, 0).into())];
     config.admin = config::Admin { address: (Ipv4Addr::LOCALHOST, 0).into() };
     config.timeouts.drain_delay = Duration::ZERO;
     config
