@@ -63,6 +63,7 @@ fn request() -> Request {
         fields: head.fields,
         body: Body::empty(),
         expects_continue: false,
+        upgrade: None,
     }
 }
 

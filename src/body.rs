@@ -27,8 +27,10 @@ pub trait Source {
 
     /// Lets work that goes on beside this body go on while nobody asks for a
     /// piece: a response that waits for a slow caller must not stop the upload
-    /// that the same caller still sends.
-    fn drive(&mut self, _cx: &mut Context<'_>) {}
+    /// that the same caller still sends. Ready when there is none left.
+    fn drive(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
 }
 
 /// A message's body.
@@ -71,6 +73,11 @@ impl Body {
         Self { kind: Kind::Stream(source), length, trailers: true }
     }
 
+    /// What comes after a switch of protocols, to the end of the connection.
+    pub fn raw(source: Box<dyn Source>) -> Self {
+        Self { kind: Kind::Stream(source), length: None, trailers: false }
+    }
+
     /// The length in bytes that the sender declared, of the whole body.
     pub fn length(&self) -> Option<u64> {
         self.length
@@ -100,9 +107,10 @@ impl Body {
     }
 
     /// See [`Source::drive`].
-    pub fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Kind::Stream(source) = &mut self.kind {
-            source.drive(cx);
+    pub fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.kind {
+            Kind::Stream(source) => source.drive(cx),
+            Kind::Empty | Kind::Full(_) => Poll::Ready(()),
         }
     }
 }

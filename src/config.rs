@@ -85,6 +85,8 @@ pub struct Timeouts {
     pub response: Duration,
     /// Between two pieces of a body, in either direction.
     pub idle_body: Duration,
+    /// Without a byte in either direction of a connection that changed its protocol.
+    pub upgrade_idle: Duration,
     /// An idle connection of a caller.
     pub keepalive: Duration,
     /// An idle connection to an endpoint; an app's own `Keep-Alive: timeout` shortens it.
@@ -222,6 +224,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(2),
             response: Duration::from_secs(300),
             idle_body: Duration::from_secs(60),
+            upgrade_idle: Duration::from_secs(3600),
             keepalive: Duration::from_secs(75),
             upstream_keepalive: Duration::from_secs(60),
             ready: Duration::from_secs(30),

@@ -59,6 +59,9 @@ pub enum Malformed {
     /// reset for another reason of ours.
     #[error("the stream breaks the rules of HTTP/2")]
     Stream,
+    /// Content on a request that asks for another protocol.
+    #[error("a request to switch protocols has content")]
+    Upgrade,
     /// HTTP in the clear where TLS is spoken.
     #[error("plain HTTP was sent to an HTTPS port")]
     PlainHttp,
@@ -141,9 +144,15 @@ pub enum Error {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The app switched protocols without being asked.
-    #[error("the app switched protocols unasked")]
+    /// The app switched protocols without being asked, or to another one.
+    #[error("the app switched to a protocol that nobody asked for")]
     AppUpgraded,
+    /// The app took a request for another protocol as an ordinary one.
+    #[error("the app did not switch protocols")]
+    AppNotUpgraded,
+    /// Nothing passed in either direction after a switch of protocols for too long.
+    #[error("nothing was sent in either direction for too long")]
+    UpgradeTimeout,
     /// The app did not begin to answer in time.
     #[error("the app did not answer in time")]
     ResponseTimeout,
@@ -179,6 +188,8 @@ impl Error {
             | Self::AppMalformed(_)
             | Self::AppHeadTooLarge { .. }
             | Self::AppUpgraded
+            | Self::AppNotUpgraded
+            | Self::UpgradeTimeout
             | Self::ResponseTimeout
             | Self::AppBodyTimeout => Side::App,
         }
@@ -202,10 +213,12 @@ impl Error {
             | Self::AppClosed(_)
             | Self::AppMalformed(_)
             | Self::AppHeadTooLarge { .. }
-            | Self::AppUpgraded => StatusCode::BAD_GATEWAY,
-            Self::ConnectTimeout | Self::ResponseTimeout | Self::AppBodyTimeout => {
-                StatusCode::GATEWAY_TIMEOUT
-            }
+            | Self::AppUpgraded
+            | Self::AppNotUpgraded => StatusCode::BAD_GATEWAY,
+            Self::ConnectTimeout
+            | Self::ResponseTimeout
+            | Self::AppBodyTimeout
+            | Self::UpgradeTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -231,8 +244,10 @@ impl Error {
             Self::AppClosed(_) => "connection_terminated",
             Self::AppMalformed(_) => "http_protocol_error",
             Self::AppHeadTooLarge { .. } => "http_response_header_section_size",
-            Self::AppUpgraded => "http_upgrade_failed",
-            Self::ResponseTimeout | Self::AppBodyTimeout => "http_response_timeout",
+            Self::AppUpgraded | Self::AppNotUpgraded => "http_upgrade_failed",
+            Self::ResponseTimeout | Self::AppBodyTimeout | Self::UpgradeTimeout => {
+                "http_response_timeout"
+            }
             Self::Internal => "proxy_internal_error",
         }
     }
@@ -260,6 +275,8 @@ impl Error {
             Self::AppMalformed(_) => "app_malformed",
             Self::AppHeadTooLarge { .. } => "app_head_too_large",
             Self::AppUpgraded => "app_upgraded",
+            Self::AppNotUpgraded => "app_not_upgraded",
+            Self::UpgradeTimeout => "upgrade_timeout",
             Self::ResponseTimeout => "response_timeout",
             Self::AppBodyTimeout => "app_body_timeout",
             Self::Internal => "internal",
@@ -318,6 +335,8 @@ impl Error {
             | Self::AppMalformed(_)
             | Self::AppHeadTooLarge { .. }
             | Self::AppUpgraded
+            | Self::AppNotUpgraded
+            | Self::UpgradeTimeout
             | Self::ResponseTimeout
             | Self::AppBodyTimeout => false,
         }

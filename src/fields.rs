@@ -90,6 +90,12 @@ impl Fields {
         self.lines.iter().filter(move |line| line.known == known).map(|line| self.slice(line.value))
     }
 
+    /// The values of the lines that came with a name, given in lower case, in order.
+    pub fn named(&self, name: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let named = move |line: &&Line| self.slice(line.name).eq_ignore_ascii_case(name);
+        self.lines.iter().filter(named).map(|line| self.slice(line.value))
+    }
+
     /// Whether a line with this known name came.
     pub fn has(&self, known: Known) -> bool {
         self.lines.iter().any(|line| line.known == known)

@@ -9,3 +9,4 @@ pub mod decode;
 pub mod encode;
 pub mod framing;
 pub mod head;
+pub mod upgrade;

@@ -18,7 +18,7 @@
 //! | 9 | lease a connection, or connect | [`upstream::pool`], [`upstream::connect`] | 502, 504 |
 //! | 10 | exchange: send the request, read the response head | [`upstream::exchange`] | 502, 504 |
 //! | 11 | rewrite the response's fields | [`gateway::headers`] | |
-//! | 12 | relay the body, keep or close both connections | [`listener::connection`], [`http1::decode`] | a visibly broken message |
+//! | 12 | relay the body, or both directions after an upgrade; keep or close both connections | [`listener::connection`], [`http1::decode`], [`http1::upgrade`] | a visibly broken message |
 //! | 13 | close the record: one log line, one count | [`gateway::record`], [`telemetry`] | |
 //!
 //! A step that refuses ends the climb with an [`error::Error`]; [`gateway::reply`]

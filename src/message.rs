@@ -2,7 +2,7 @@
 //! side speaks.
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use crate::body::Body;
 use crate::fields::Fields;
@@ -46,6 +46,20 @@ pub struct Request {
     pub body: Body,
     /// The caller waits for `100 (Continue)` before it sends the body.
     pub expects_continue: bool,
+    /// The switch to another protocol that the caller asks for.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// A switch to another protocol, RFC 9110 section 7.8.
+#[derive(Debug)]
+pub struct Upgrade {
+    /// The protocol's name as the caller gave it.
+    pub protocol: Bytes,
+    /// What the caller sends after the switch. Nothing of it may be read before.
+    pub incoming: Body,
+    /// What the app must answer in `Sec-WebSocket-Accept`, if the caller cannot check it: it asked
+    /// by an extended CONNECT, RFC 8441, and takes any success as the switch.
+    pub accept: Option<HeaderValue>,
 }
 
 /// A response on its way to the caller.

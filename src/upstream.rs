@@ -19,7 +19,7 @@ use crate::clock::Instant;
 use crate::config::{Limits, Protocol, Timeouts};
 use crate::error::Error;
 use crate::fields::Fields;
-use crate::message::Request;
+use crate::message::{Request, Upgrade};
 
 pub mod app;
 pub mod balance;
@@ -88,8 +88,31 @@ pub struct Failure {
 /// The request as it is sent, by what the endpoint of the last try speaks.
 #[derive(Default)]
 struct Exchanges {
+    upgrade: Asked,
     http1: Option<exchange::Exchange>,
     http2: Option<http2::exchange::Exchange>,
+}
+
+/// Whether a request asks to switch to another protocol.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// It does not.
+    #[default]
+    No,
+    /// By a field, which an app may ignore.
+    ByField,
+    /// By its method: it is nothing else.
+    ByMethod,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        match &request.upgrade {
+            None => Self::No,
+            Some(Upgrade { accept: None, .. }) => Self::ByField,
+            Some(Upgrade { accept: Some(_), .. }) => Self::ByMethod,
+        }
+    }
 }
 
 impl Upstream {
@@ -128,7 +151,7 @@ impl Upstream {
         self.retry_budget.set((self.retry_budget.get() + RETRY_SHARE).min(RETRY_RESERVE));
         let mut tried: Vec<u64> = Vec::new();
         let mut fresh = false;
-        let mut exchanges = Exchanges::default();
+        let mut exchanges = Exchanges { upgrade: Asked::of(request), ..Exchanges::default() };
         loop {
             let endpoint = self.choose(route, find, &tried, timeouts, limits, journey).await?;
             journey.attempts += 1;
@@ -174,8 +197,14 @@ impl Upstream {
         let http2 = match route.protocol {
             Protocol::Http1 => false,
             Protocol::H2c => true,
+            // Only HTTP/1.1 has it.
+            Protocol::Auto if exchanges.upgrade != Asked::No => false,
             Protocol::Auto => self.asks(endpoint, timeouts, limits).await.map_err(unsent)?,
         };
+        if http2 && exchanges.upgrade == Asked::ByMethod {
+            let error = Error::AppNotUpgraded;
+            return Err(Failure { error, unsent: false, stale: false });
+        }
         if http2 {
             let connection = self.http2.lease(endpoint, timeouts, limits).await.map_err(unsent)?;
             return exchanges.http2(request, timeouts, limits).run(&connection, in_flight).await;

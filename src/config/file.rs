@@ -178,6 +178,7 @@ fn timeouts(section: &Section<'_>, report: &mut Report) -> Timeouts {
         connect: time("connect", default.connect),
         response: time("response", default.response),
         idle_body: time("idle_body", default.idle_body),
+        upgrade_idle: time("upgrade_idle", default.upgrade_idle),
         keepalive: time("keepalive", default.keepalive),
         upstream_keepalive: time("upstream_keepalive", default.upstream_keepalive),
         ready: time("ready", default.ready),

@@ -130,6 +130,13 @@ pub const SETTINGS: &[Setting] = &[
         "From the whole request sent to the response's head received.",
     ),
     row("timeouts", "idle_body", "\"60s\"", "Between two pieces of a body, in either direction."),
+    row(
+        "timeouts",
+        "upgrade_idle",
+        "\"1h\"",
+        "Without a byte in either direction of a WebSocket, or of another connection that changed \
+         its protocol.",
+    ),
     row("timeouts", "keepalive", "\"75s\"", "How long a caller's idle connection is kept."),
     row(
         "timeouts",

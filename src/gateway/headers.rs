@@ -34,7 +34,8 @@ pub fn rewrite_request(
     hop::refuse_protected(&nominated)?;
     reserved::strip(&mut request.fields);
     forwarded::strip(&mut request.fields, peer);
-    if accepts_trailers {
+    // Where the protocol is to change, `Connection` has one thing to say.
+    if accepts_trailers && request.upgrade.is_none() {
         hop::announce_trailers(&mut request.fields);
     }
     reserved::insert(&mut request.fields, route, execution_id);
@@ -78,8 +79,8 @@ impl Source for FilteredTrailers {
         Poll::Ready(frame)
     }
 
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        self.body.drive(cx);
+    fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.body.drive(cx)
     }
 }
 

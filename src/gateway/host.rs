@@ -114,6 +114,7 @@ mod tests {
             fields,
             body: Body::empty(),
             expects_continue: false,
+            upgrade: None,
         }
     }
 

@@ -18,6 +18,7 @@ pub fn request_head(
     target: &[u8],
     fields: &Fields,
     framing: Framing,
+    upgrade: Option<&[u8]>,
 ) {
     out.reserve(512);
     out.put_slice(method.as_str().as_bytes());
@@ -26,18 +27,23 @@ pub fn request_head(
     out.put_slice(b" HTTP/1.1\r\n");
     put_fields(out, fields);
     put_framing(out, framing);
+    if let Some(protocol) = upgrade {
+        put_upgrade(out, protocol);
+    }
     out.put_slice(b"\r\n");
 }
 
 /// What the head of a response says about its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionOption {
+pub enum ConnectionOption<'a> {
     /// Nothing: HTTP/1.1 keeps it open.
     Implied,
     /// `Connection: close`.
     Close,
     /// `Connection: keep-alive`, which HTTP/1.0 callers need to be told.
     KeepAlive,
+    /// `Connection: Upgrade`, and the protocol that it is switched to.
+    Upgrade(&'a [u8]),
 }
 
 /// Writes a response head.
@@ -47,7 +53,7 @@ pub fn response_head(
     reason: Option<&[u8]>,
     fields: &Fields,
     framing: Framing,
-    connection: ConnectionOption,
+    connection: ConnectionOption<'_>,
 ) {
     out.reserve(512);
     if status == StatusCode::OK && reason.is_none() {
@@ -66,6 +72,7 @@ pub fn response_head(
         ConnectionOption::Implied => {}
         ConnectionOption::Close => out.put_slice(b"connection: close\r\n"),
         ConnectionOption::KeepAlive => out.put_slice(b"connection: keep-alive\r\n"),
+        ConnectionOption::Upgrade(protocol) => put_upgrade(out, protocol),
     }
     out.put_slice(b"\r\n");
 }
@@ -96,6 +103,13 @@ fn put_fields(out: &mut BytesMut, fields: &Fields) {
         out.put_slice(field.value);
         out.put_slice(b"\r\n");
     }
+}
+
+fn put_upgrade(out: &mut BytesMut, protocol: &[u8]) {
+    // With the capital that browsers write: some apps compare it to the letter.
+    out.put_slice(b"connection: Upgrade\r\nupgrade: ");
+    out.put_slice(protocol);
+    out.put_slice(b"\r\n");
 }
 
 fn put_framing(out: &mut BytesMut, framing: Framing) {

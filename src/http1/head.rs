@@ -14,6 +14,7 @@ use memchr::memchr_iter;
 use super::framing::{
     Framing, expects_continue, keep_alive_timeout, keeps_alive, request_framing, response_framing,
 };
+use super::upgrade;
 use crate::error::{Error, Malformed};
 use crate::fields::Fields;
 use crate::message::Version;
@@ -51,6 +52,8 @@ pub struct RequestHead {
     pub keep_alive: bool,
     /// The caller waits for `100 (Continue)`.
     pub expects_continue: bool,
+    /// The protocol that the caller asks to switch to.
+    pub upgrade: Option<Bytes>,
 }
 
 /// A response head.
@@ -161,6 +164,7 @@ fn parse_request(text: &Bytes, limits: &Limits) -> Result<RequestHead, Error> {
     Ok(RequestHead {
         keep_alive: keeps_alive(&fields, version),
         expects_continue: expects_continue(&fields, version),
+        upgrade: upgrade::asked(&fields, version, framing)?,
         method,
         target,
         authority,

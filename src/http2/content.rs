@@ -26,8 +26,8 @@ pub struct Incoming {
 /// What holds for the content of one side.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// The longest wait between two pieces.
-    pub idle: Duration,
+    /// The longest wait between two pieces; without it another has the patience.
+    pub idle: Option<Duration>,
     /// What a wait that was too long means.
     pub late: fn() -> Error,
     /// What a failed stream means.
@@ -52,8 +52,8 @@ impl Source for Incoming {
                 // A stream that failed meanwhile says so at the next look.
                 let _ = self.session.interim(self.id, StatusCode::CONTINUE);
             }
-            if !self.deadline.is_set() {
-                self.deadline.set_in(self.rules.idle);
+            if let Some(idle) = self.rules.idle.filter(|_| !self.deadline.is_set()) {
+                self.deadline.set_in(idle);
             }
             return self.deadline.poll_passed(cx).map(|()| Some(Err((self.rules.late)())));
         };
@@ -150,7 +150,8 @@ impl Outgoing {
                 continue;
             }
             let Poll::Ready(room) = self.session.poll_room(self.id, cx) else {
-                self.body.drive(cx);
+                // The rest of it goes on when its turn comes again.
+                let _ = self.body.drive(cx);
                 if !self.deadline.is_set() {
                     self.deadline.set_in(self.idle);
                 }
@@ -194,6 +195,11 @@ impl Outgoing {
         if let Poll::Ready(frame) = self.body.poll_frame(cx) {
             self.ahead = Some(frame.map_or(Ahead::End, Ahead::Frame));
         }
+    }
+
+    /// What goes on beside the body when that has ended: see [`Source::drive`].
+    pub fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.body.drive(cx)
     }
 
     /// Breaks the stream off, if it is not ended.

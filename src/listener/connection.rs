@@ -25,15 +25,17 @@ use crate::http1::decode::Decoder;
 use crate::http1::framing::Framing;
 use crate::http1::head::{self, HeadScan, RequestHead};
 use crate::io::poll_read;
-use crate::message::Request;
+use crate::message::{Request, Upgrade};
 use crate::shutdown::DrainWatch;
 use bytes::BytesMut;
 
 mod request_body;
 mod response;
+mod upgrade;
 
 use request_body::CallerBody;
 use response::{Call, End};
+use upgrade::CallerBytes;
 
 /// What begins an HTTP/2 connection, as far as it looks like a request's head.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
@@ -217,6 +219,7 @@ impl<S: Transport> Connection<S> {
             head_only: head.method == http::Method::HEAD,
             keep_alive: head.keep_alive,
             trailers: hop::accepts_trailers(&head.fields),
+            upgrade: head.upgrade.clone(),
         };
         let request = self.request(head, settings);
         let (response, record) = {
@@ -244,6 +247,10 @@ impl<S: Transport> Connection<S> {
 
     fn request(self: &Rc<Self>, head: RequestHead, settings: &Settings) -> Request {
         let body = self.expect_body(&head, settings);
+        let upgrade = head.upgrade.map(|protocol| {
+            let incoming = Body::raw(Box::new(CallerBytes::new(self.clone())));
+            Upgrade { protocol, incoming, accept: None }
+        });
         Request {
             method: head.method,
             target: head.target,
@@ -252,12 +259,16 @@ impl<S: Transport> Connection<S> {
             fields: head.fields,
             body,
             expects_continue: head.expects_continue,
+            upgrade,
         }
     }
 
     fn expect_body(self: &Rc<Self>, head: &RequestHead, settings: &Settings) -> Body {
         let mut inbound = self.inbound.borrow_mut();
-        inbound.decoder = Decoder::new(head.framing);
+        // Behind a request for another protocol is no second request, even if the app does not
+        // switch: what looks like one could be anything.
+        let rest = head.upgrade.as_ref().map(|_| Framing::UntilClose);
+        inbound.decoder = Decoder::new(rest.unwrap_or(head.framing));
         inbound.awaits_continue = head.expects_continue;
         inbound.body_asked = false;
         inbound.received = 0;

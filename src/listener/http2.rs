@@ -22,6 +22,7 @@ use crate::http2::wire::{Gone, Wire};
 use crate::shutdown::DrainWatch;
 
 mod answer;
+mod websocket;
 
 /// How long an idle connection keeps its buffers.
 const PARK: Duration = Duration::from_secs(1);

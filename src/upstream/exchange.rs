@@ -10,7 +10,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::Method;
+use http::{HeaderValue, Method, StatusCode};
 
 use super::app::InFlight;
 use super::pool::{Connection, Pool};
@@ -21,11 +21,14 @@ use crate::error::{Error, Malformed};
 use crate::http1::decode::{Decoded, Decoder};
 use crate::http1::framing::Framing;
 use crate::http1::head::{self, HeadScan, ResponseHead};
+use crate::http1::upgrade;
 use crate::io::poll_read;
-use crate::message::Request;
+use crate::message::{Request, Upgrade};
 
+mod tunnel;
 mod upload;
 
+use tunnel::{Patience, Tunnel};
 use upload::{Sent, Upload};
 
 /// The most 1xx heads before the final one: an app must not answer for ever without answering.
@@ -40,6 +43,7 @@ pub struct Exchange {
     lease: Option<Lease>,
     decoder: Decoder,
     reusable: bool,
+    upgrade: Option<Upgrade>,
 }
 
 struct Lease {
@@ -63,6 +67,7 @@ impl Exchange {
             lease: None,
             decoder: Decoder::new(Framing::None),
             reusable: false,
+            upgrade: request.upgrade.take(),
         }
     }
 
@@ -73,6 +78,7 @@ impl Exchange {
 
     /// Gives the request back, for an endpoint that speaks something else.
     pub fn give_back(self, request: &mut Request) {
+        request.upgrade = self.upgrade;
         self.upload.give_back(request);
     }
 
@@ -84,12 +90,13 @@ impl Exchange {
 
     /// The response, with what is left of this exchange as its body.
     pub fn answer(self, head: ResponseHead) -> Answer {
+        let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
         Answer {
             status: head.status,
             reason: head.reason,
             fields: head.fields,
             declared_length: head.declared_length,
-            body: self.into_body(head.framing),
+            body: if switched { self.into_tunnel() } else { self.into_body(head.framing) },
         }
     }
 
@@ -105,25 +112,30 @@ impl Exchange {
             self.lease.insert(Lease { connection, pool: pool.clone(), _in_flight: in_flight });
         let connection = &mut lease.connection;
         connection.deadline.clear();
-        self.upload.begin(&mut connection.out);
+        self.upload.begin(&mut connection.out, self.upgrade.as_ref());
         let mut scan = HeadScan::default();
         let (mut interim, mut timed) = (0, false);
         let (upload, timeouts) = (&mut self.upload, &self.timeouts);
-        let (method, limits) = (&self.method, &self.limits);
+        let (method, limits, upgrade) = (&self.method, &self.limits, self.upgrade.as_ref());
         let head = poll_fn(|cx| {
             loop {
                 upload.poll_beside_response(connection, cx)?;
                 match head::take_response(&mut connection.read, &mut scan, method, limits)? {
+                    Some(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                        let asked = upgrade.filter(|_| upload.is_done());
+                        let agreed = asked.is_some_and(|upgrade| is_agreed(&head, upgrade));
+                        return Poll::Ready(agreed.then_some(head).ok_or(Error::AppUpgraded));
+                    }
                     Some(head) if head.status.is_informational() => {
                         interim += 1;
-                        if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
-                            return Poll::Ready(Err(Error::AppUpgraded));
-                        }
                         if interim > MAX_INTERIM {
                             return Poll::Ready(Err(Error::AppMalformed(Malformed::StartLine)));
                         }
                         upload.interim(head.status);
                         continue;
+                    }
+                    Some(head) if head.status.is_success() && takes_any_success(upgrade) => {
+                        return Poll::Ready(Err(Error::AppNotUpgraded));
                     }
                     Some(head) => return Poll::Ready(Ok(head)),
                     None => {}
@@ -169,6 +181,9 @@ impl Exchange {
     }
 
     fn begin_body(&mut self, head: &ResponseHead) {
+        if head.status != StatusCode::SWITCHING_PROTOCOLS {
+            self.upgrade = None;
+        }
         self.decoder = Decoder::new(head.framing);
         self.reusable = head.keep_alive;
         let Some(lease) = &mut self.lease else { return };
@@ -178,6 +193,17 @@ impl Exchange {
             let kept = timeout.saturating_sub(std::time::Duration::from_secs(1));
             lease.connection.keepalive = kept.min(self.timeouts.upstream_keepalive);
         }
+    }
+
+    /// Turns a connection that changed its protocol into what the app sends on it.
+    fn into_tunnel(mut self) -> Body {
+        let (Some(lease), Some(upgrade)) = (self.lease.take(), self.upgrade.take()) else {
+            return Body::empty();
+        };
+        let Lease { connection, _in_flight: in_flight, .. } = lease;
+        let Timeouts { upgrade_idle: open, idle_body: half_closed, .. } = self.timeouts;
+        let patience = Patience { open, half_closed };
+        Body::raw(Box::new(Tunnel::new(connection, in_flight, upgrade.incoming, patience)))
     }
 
     /// Turns what is left into the response's body.
@@ -273,12 +299,28 @@ impl Source for Exchange {
         }
     }
 
-    fn drive(&mut self, cx: &mut Context<'_>) {
+    fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(lease) = &mut self.lease {
             // A failure shows again when the next piece is asked for.
             let _ = self.upload.poll_beside_response(&mut lease.connection, cx);
         }
+        Poll::Ready(())
     }
+}
+
+/// Whether the app switched to what the caller asked for, and proved that it understood.
+fn is_agreed(head: &ResponseHead, upgrade: &Upgrade) -> bool {
+    let proved = |expected: &HeaderValue| {
+        let mut accepts = head.fields.named(b"sec-websocket-accept");
+        accepts.next() == Some(expected.as_bytes()) && accepts.next().is_none()
+    };
+    upgrade::is_agreed(&head.fields, &upgrade.protocol)
+        && upgrade.accept.as_ref().is_none_or(proved)
+}
+
+/// Whether the caller would take any success for the switch.
+fn takes_any_success(upgrade: Option<&Upgrade>) -> bool {
+    upgrade.is_some_and(|upgrade| upgrade.accept.is_some())
 }
 
 fn closed_before_head(connection: &Connection) -> Error {

@@ -30,5 +30,6 @@ mod resilience;
 mod routing;
 mod streaming;
 mod support;
+mod upgrade;
 mod verbatim;
 mod workers;

@@ -63,6 +63,7 @@ fn every_setting_reaches_its_field() {
         connect = "250ms"
         response = "24h"
         idle_body = "1h 30m"
+        upgrade_idle = "2h"
         keepalive = "5m"
         upstream_keepalive = "6s"
         ready = "7s"
@@ -110,6 +111,7 @@ fn every_setting_reaches_its_field() {
             connect: Duration::from_millis(250),
             response: seconds(24 * 3600),
             idle_body: seconds(5400),
+            upgrade_idle: seconds(7200),
             keepalive: seconds(300),
             upstream_keepalive: seconds(6),
             ready: seconds(7),

@@ -42,6 +42,7 @@ fn rewrite(lines: &str, peer: &Peer) -> Result<Vec<(String, String)>, Error> {
         fields: head.fields,
         body: Body::empty(),
         expects_continue: false,
+        upgrade: None,
     };
     rewrite_request(&mut request, &route(), peer, &ExecutionIds::new().mint())?;
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();

@@ -9,6 +9,7 @@ use std::io::IoSlice;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
@@ -32,18 +33,26 @@ const COPIED: usize = 4 << 10;
 const JOINED: usize = 16 << 10;
 
 /// What of a request decides how its response is written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Call {
     pub(super) version: Version,
     pub(super) head_only: bool,
     pub(super) keep_alive: bool,
     pub(super) trailers: bool,
+    /// The protocol that the caller asked to switch to.
+    pub(super) upgrade: Option<Bytes>,
 }
 
 impl Call {
     /// For an answer to what was no request.
     pub(super) fn refused() -> Self {
-        Self { version: Version::Http11, head_only: false, keep_alive: false, trailers: false }
+        Self {
+            version: Version::Http11,
+            head_only: false,
+            keep_alive: false,
+            trailers: false,
+            upgrade: None,
+        }
     }
 }
 
@@ -66,6 +75,8 @@ struct Writer {
     tail: &'static [u8],
     ended: bool,
     failed: Option<Error>,
+    /// How long a caller may read nothing.
+    patience: Duration,
     deadline: Deadline,
 }
 
@@ -80,15 +91,21 @@ impl<S: Transport> Connection<S> {
     ) -> End {
         // The request's body holds this connection as long as somebody may read it. Once nobody
         // does, what has not arrived yet never will be read: the connection has to end.
+        let timeouts = &settings.timeouts;
         let uploading = Rc::strong_count(self) > 1;
         let unread = !uploading && !self.discard_buffered();
-        let framing = framing(&response, call);
-        let keep_alive =
-            call.keep_alive && !response.close && !unread && framing != Framing::UntilClose;
-        let option = match (keep_alive, call.version) {
-            (true, Version::Http11 | Version::Http2) => ConnectionOption::Implied,
-            (true, Version::Http10) => ConnectionOption::KeepAlive,
-            (false, _) => ConnectionOption::Close,
+        let framing = framing(&response, &call);
+        let switched = response.status == StatusCode::SWITCHING_PROTOCOLS;
+        let keep_alive = call.keep_alive
+            && call.upgrade.is_none()
+            && !response.close
+            && !unread
+            && framing != Framing::UntilClose;
+        let option = match (keep_alive, call.version, &call.upgrade) {
+            (_, _, Some(protocol)) if switched => ConnectionOption::Upgrade(protocol),
+            (true, Version::Http11 | Version::Http2, _) => ConnectionOption::Implied,
+            (true, Version::Http10, _) => ConnectionOption::KeepAlive,
+            (false, _, _) => ConnectionOption::Close,
         };
         let reason = response.reason.as_deref();
         encode::response_head(
@@ -107,10 +124,13 @@ impl<S: Transport> Connection<S> {
             chunk: Bytes::new(),
             tail: &[],
             failed: None,
+            patience: if switched { timeouts.upgrade_idle } else { timeouts.idle_body },
             deadline: Deadline::new(),
         };
-        let result =
-            poll_fn(|cx| self.poll_respond(&mut writer, record.as_mut(), settings, cx)).await;
+        let mut result = poll_fn(|cx| self.poll_respond(&mut writer, record.as_mut(), cx)).await;
+        if switched && result.is_ok() {
+            result = self.finish_tunnel(&mut writer).await;
+        }
         if let Some(record) = &mut record {
             record.received(self.inbound.borrow().received);
         }
@@ -125,6 +145,10 @@ impl<S: Transport> Connection<S> {
         }
         drop(record);
         drop(writer);
+        if switched {
+            // Both directions ended: there is nothing to wait for.
+            return End::Broken;
+        }
         if keep_alive && self.discard_buffered() { End::KeepAlive } else { End::Close }
     }
 
@@ -132,7 +156,6 @@ impl<S: Transport> Connection<S> {
         &self,
         writer: &mut Writer,
         mut record: Option<&mut Record>,
-        settings: &Settings,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
         loop {
@@ -141,9 +164,10 @@ impl<S: Transport> Connection<S> {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Error::CallerGone)),
                 Poll::Pending => {
-                    writer.body.drive(cx);
+                    // The rest of it goes on when its turn comes again.
+                    let _ = writer.body.drive(cx);
                     if !writer.deadline.is_set() {
-                        writer.deadline.set_in(settings.timeouts.idle_body);
+                        writer.deadline.set_in(writer.patience);
                     }
                     return writer.deadline.poll_passed(cx).map(|()| Err(Error::CallerTimeout));
                 }
@@ -158,6 +182,16 @@ impl<S: Transport> Connection<S> {
                 return self.poll_gone(cx).map(|()| Err(Error::CallerGone));
             }
         }
+    }
+
+    /// The app has ended its direction of a switched connection: the caller is told, and may go
+    /// on with its own.
+    async fn finish_tunnel(&self, writer: &mut Writer) -> Result<(), Error> {
+        poll_fn(|cx| Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx))
+            .await
+            .map_err(|_| Error::CallerGone)?;
+        poll_fn(|cx| writer.body.drive(cx)).await;
+        Ok(())
     }
 
     /// Takes pieces off the body as long as they are there and there is room;
@@ -246,7 +280,10 @@ impl<S: Transport> Connection<S> {
 }
 
 /// One framing of the gateway's own for what the caller gets.
-fn framing(response: &Response, call: Call) -> Framing {
+fn framing(response: &Response, call: &Call) -> Framing {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Framing::UntilClose;
+    }
     let bodiless = call.head_only
         || response.status == StatusCode::NO_CONTENT
         || response.status == StatusCode::NOT_MODIFIED;

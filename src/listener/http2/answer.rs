@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use http::{Method, StatusCode};
 
+use super::websocket;
 use crate::body::Body;
 use crate::error::{Error, Malformed};
 use crate::gateway::headers::forwarded::Peer;
@@ -63,6 +64,19 @@ pub(super) async fn answer(
     }
 }
 
+fn request(head: RequestHead, body: Body) -> Request {
+    Request {
+        method: head.method,
+        target: head.target,
+        authority: None,
+        version: Version::Http2,
+        fields: head.fields,
+        body,
+        expects_continue: false,
+        upgrade: None,
+    }
+}
+
 fn error_of(refusal: Refusal, settings: &Settings) -> Error {
     let limits = &settings.limits;
     match refusal {
@@ -83,40 +97,48 @@ fn failed(failure: Failure) -> Error {
 }
 
 impl Stream {
-    fn request(&self, head: RequestHead, ended: bool, settings: &Settings) -> Request {
+    fn request(&self, mut head: RequestHead, ended: bool, settings: &Settings) -> Request {
         let expects_continue = framing::expects_continue(&head.fields, Version::Http2);
+        let mut rules = Rules {
+            idle: Some(settings.timeouts.idle_body),
+            late: || Error::CallerTimeout,
+            failed,
+            limit: settings.limits.request_body,
+            awaits_continue: expects_continue,
+        };
+        let content = |rules| Box::new(Incoming::new(self.session.clone(), self.id, rules));
+        if websocket::is_asked(&head) {
+            (rules.idle, rules.limit) = (None, 0);
+            let upgrade = websocket::handshake(&mut head.fields, Body::raw(content(rules)));
+            return Request {
+                method: Method::GET,
+                upgrade: Some(upgrade),
+                expects_continue: false,
+                ..request(head, Body::empty())
+            };
+        }
         let body = if ended {
             Body::empty()
         } else {
-            let rules = Rules {
-                idle: settings.timeouts.idle_body,
-                late: || Error::CallerTimeout,
-                failed,
-                limit: settings.limits.request_body,
-                awaits_continue: expects_continue,
-            };
-            let content = Incoming::new(self.session.clone(), self.id, rules);
-            Body::stream_with_trailers(Box::new(content), head.length)
+            Body::stream_with_trailers(content(rules), head.length)
         };
-        Request {
-            method: head.method,
-            target: head.target,
-            authority: None,
-            version: Version::Http2,
-            fields: head.fields,
-            body,
-            expects_continue,
-        }
+        Request { expects_continue, ..request(head, body) }
     }
 
     /// Sends a response; its record closes when this returns.
     async fn respond(
         &self,
-        response: Response,
+        mut response: Response,
         mut record: Option<Record>,
         head_only: bool,
         settings: &Settings,
     ) {
+        let switched = response.status == StatusCode::SWITCHING_PROTOCOLS;
+        if switched {
+            // RFC 8441 section 5: a success of CONNECT says as much.
+            response.status = StatusCode::OK;
+            websocket::drop_handshake(&mut response.fields);
+        }
         let bodiless = head_only
             || response.status == StatusCode::NO_CONTENT
             || response.status == StatusCode::NOT_MODIFIED;
@@ -127,16 +149,22 @@ impl Stream {
         let result = match begun {
             Ok(()) if ended => Ok(()),
             Ok(()) => {
-                let idle = settings.timeouts.idle_body;
+                let timeouts = &settings.timeouts;
+                let idle = if switched { timeouts.upgrade_idle } else { timeouts.idle_body };
                 let mut outgoing = Outgoing::new(session, id, response.body, idle);
-                poll_fn(|cx| {
+                let sent = poll_fn(|cx| {
                     outgoing.poll(cx, |length| {
                         if let Some(record) = &mut record {
                             record.sent(length);
                         }
                     })
                 })
-                .await
+                .await;
+                if switched && sent.is_ok() {
+                    // The caller may go on with its direction when the app has ended its own.
+                    poll_fn(|cx| outgoing.drive(cx)).await;
+                }
+                sent
             }
             Err(failure) => Err(Stop::Stream(failure)),
         };

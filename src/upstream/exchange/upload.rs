@@ -18,7 +18,7 @@ use crate::fields::Fields;
 use crate::http1::encode;
 use crate::http1::framing::Framing;
 use crate::io::poll_write;
-use crate::message::Request;
+use crate::message::{Request, Upgrade};
 
 /// How long an app that does not know `Expect` is waited for, RFC 9110 section 10.1.1.
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
@@ -88,9 +88,11 @@ impl Upload {
     }
 
     /// Puts the head at the start of a try.
-    pub(super) fn begin(&mut self, out: &mut BytesMut) {
+    pub(super) fn begin(&mut self, out: &mut BytesMut, upgrade: Option<&Upgrade>) {
         out.clear();
-        encode::request_head(out, &self.method, &self.target, &self.fields, self.framing);
+        let protocol = upgrade.map(|upgrade| &upgrade.protocol[..]);
+        let (method, target) = (&self.method, &self.target);
+        encode::request_head(out, method, target, &self.fields, self.framing, protocol);
         if self.framing == Framing::Chunked && !self.chunk.is_empty() {
             encode::chunk_start(out, self.chunk.len());
         }

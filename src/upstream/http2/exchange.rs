@@ -172,7 +172,7 @@ impl Exchange {
             Body::empty()
         } else {
             let rules = Rules {
-                idle: self.timeouts.idle_body,
+                idle: Some(self.timeouts.idle_body),
                 late: || Error::AppBodyTimeout,
                 failed: |failure| error_of(failure, 0),
                 limit: 0,
@@ -250,9 +250,10 @@ impl Source for Content {
         self.incoming.poll_frame(cx)
     }
 
-    fn drive(&mut self, cx: &mut Context<'_>) {
+    fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // A failure shows again when the next piece is asked for.
         let _ = self.poll_upload(cx);
+        Poll::Ready(())
     }
 }
 

@@ -292,6 +292,11 @@ impl AppConnection {
         waits && self.wire.buffered().is_empty()
     }
 
+    /// Ends this side's direction; the other's goes on.
+    pub fn finish_sending(&mut self) {
+        self.stream.shutdown(Shutdown::Write).expect("a connection");
+    }
+
     /// Makes the close at the script's end a reset.
     pub fn reset(&mut self) {
         SockRef::from(&*self.stream).set_linger(Some(Duration::ZERO)).unwrap();
