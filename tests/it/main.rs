@@ -32,4 +32,5 @@ mod streaming;
 mod support;
 mod upgrade;
 mod verbatim;
+mod websocket_http2;
 mod workers;
