@@ -2,12 +2,11 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 /// The future's output, or nothing if it panicked. What it held is dropped in the unwinding.
-pub(super) async fn caught<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
+pub(super) async fn caught<F: Future>(mut future: Pin<Box<F>>) -> Option<F::Output> {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Some),
         Err(_panic) => Poll::Ready(None),

@@ -45,7 +45,9 @@ pub(super) async fn answer(
         Ok(head) => {
             let head_only = head.method == Method::HEAD;
             let request = stream.request(head, opened.ended, &settings);
-            let handled = panics::caught(gateway.handle(request, &peer)).await;
+            // In a box of its own: the task stays small to move, and what the way to the app needs
+            // is given back before a long answer begins.
+            let handled = panics::caught(Box::pin(gateway.handle(request, &peer))).await;
             // The record of a request that failed in a panic closed itself in the unwinding.
             let (response, record) = handled.map_or_else(
                 || (gateway.crashed(), None),
