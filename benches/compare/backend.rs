@@ -1,55 +1,88 @@
-//! The app behind every contender: one thread that answers from memory.
+//! The apps behind every contender: one thread that answers from memory.
 //!
 //! `GET /65536` is answered with 65536 bytes, if that size was prepared; `/echo` with the head as it
-//! arrived, plus a forged response field that a contender has to remove; `/accepted` with the number
-//! of connections so far; all else with the first size. It reads once and writes once per request,
-//! so that it stays far cheaper than what stands in front of it.
+//! arrived, plus a forged response field that a contender has to remove; `/received` with the length
+//! and the checksum of the body; `/accepted` with the number of connections so far; `/websocket` with
+//! a WebSocket; all else with the first size. It reads once and writes once per request, so that it
+//! stays far cheaper than what stands in front of it. Beside it listens an app that speaks gRPC.
+
+pub(crate) mod grpc;
+mod websocket;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::rc::Rc;
 
 use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{self, LocalSet};
+
+use crate::websocket::ECHO as WEBSOCKET;
 
 const READ_AT_ONCE: usize = 16 * 1024;
+const READ_OF_A_BODY: usize = 256 * 1024;
 const LARGEST_HEAD: usize = 256 * 1024;
 const MOST_FIELDS: usize = 128;
+
+/// Where the apps listen.
+#[derive(Clone, Copy, clap::Args)]
+pub(crate) struct Backends {
+    pub(crate) http1: SocketAddr,
+    pub(crate) grpc: SocketAddr,
+}
 
 struct Shared {
     /// Whole responses, head and body in one buffer: one `write` each.
     canned: Vec<(String, Vec<u8>)>,
-    accepted: AtomicU64,
+    accepted: Cell<u64>,
 }
 
-pub(crate) async fn serve(listen: SocketAddr, sizes: &[usize]) -> io::Result<()> {
-    let canned = sizes.iter().map(|size| (format!("/{size}"), response("", &vec![b'x'; *size])));
-    let shared = Arc::new(Shared { canned: canned.collect(), accepted: AtomicU64::new(0) });
-    let listener = TcpListener::bind(listen).await?;
+pub(crate) async fn serve(at: Backends, sizes: &[usize]) -> io::Result<()> {
+    let canned = sizes.iter().map(|size| (format!("/{size}"), response("", &pattern(*size))));
+    let shared = Rc::new(Shared { canned: canned.collect(), accepted: Cell::new(0) });
+    let http1 = listen(at.http1, &shared, converse);
+    let grpc = listen(at.grpc, &shared, |stream, _| grpc::converse(stream));
+    LocalSet::new().run_until(async { tokio::try_join!(http1, grpc) }).await?;
+    Ok(())
+}
+
+async fn listen<Talk: Future<Output = io::Result<()>> + 'static>(
+    at: SocketAddr,
+    shared: &Rc<Shared>,
+    converse: impl Fn(TcpStream, Rc<Shared>) -> Talk,
+) -> io::Result<()> {
+    let listener = TcpListener::bind(at).await?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        shared.accepted.fetch_add(1, Ordering::Relaxed);
+        shared.accepted.set(shared.accepted.get() + 1);
         // A connection ends as its peer likes: that is no failure of the backend.
-        tokio::spawn(converse(stream, Arc::clone(&shared)));
+        task::spawn_local(converse(stream, Rc::clone(shared)));
     }
 }
 
-async fn converse(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+async fn converse(mut stream: TcpStream, shared: Rc<Shared>) -> io::Result<()> {
     let mut received = Vec::with_capacity(READ_AT_ONCE);
     loop {
         while let Some(end) = memmem::find(&received, b"\r\n\r\n") {
-            let head = received.get(..end + 4).unwrap_or_default();
-            let Some(request) = Request::parse(head) else {
+            let head: Vec<u8> = received.drain(..end + 4).collect();
+            let Some(Request { path, body }) = Request::parse(&head) else {
                 return stream.write_all(REFUSAL).await;
             };
-            let (answer, body) = (shared.answer(request.path, head), request.body);
-            received.drain(..end + 4);
-            discard_body(&mut stream, &mut received, body).await?;
-            stream.write_all(&answer).await?;
+            if path.starts_with(WEBSOCKET) {
+                return websocket::converse(stream, path, &head).await;
+            }
+            if path == "/received" {
+                let mut sum = Checksum::new();
+                read_body(&mut stream, &mut received, body, |part| sum.add(part)).await?;
+                stream.write_all(&response("", sum.describe().as_bytes())).await?;
+            } else {
+                read_body(&mut stream, &mut received, body, |_| ()).await?;
+                stream.write_all(&shared.answer(path, &head)).await?;
+            }
         }
         if received.len() > LARGEST_HEAD || stream.read_buf(&mut received).await? == 0 {
             return Ok(());
@@ -83,18 +116,21 @@ impl<'head> Request<'head> {
     }
 }
 
-async fn discard_body(
+async fn read_body(
     stream: &mut TcpStream,
     received: &mut Vec<u8>,
     mut left: usize,
+    mut each: impl FnMut(&[u8]),
 ) -> io::Result<()> {
     loop {
         let here = left.min(received.len());
+        each(received.get(..here).unwrap_or_default());
         received.drain(..here);
         left -= here;
         if left == 0 {
             return Ok(());
         }
+        received.reserve(left.min(READ_OF_A_BODY));
         if stream.read_buf(received).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -107,8 +143,7 @@ impl Shared {
             return response("X-Ignite-Organization-Id: evil\r\n", head).into();
         }
         if path == "/accepted" {
-            let count = self.accepted.load(Ordering::Relaxed).to_string();
-            return response("", count.as_bytes()).into();
+            return response("", self.accepted.get().to_string().as_bytes()).into();
         }
         let known = self.canned.iter().find(|(of, _)| of == path).or_else(|| self.canned.first());
         known.map_or(REFUSAL, |(_, whole)| whole).into()
@@ -123,4 +158,32 @@ fn response(fields: &str, body: &[u8]) -> Vec<u8> {
     .into_bytes();
     whole.extend_from_slice(body);
     whole
+}
+
+/// Bytes of which no block of a buffer's size equals its neighbour: a lost or doubled one shows.
+pub(crate) fn pattern(size: usize) -> Vec<u8> {
+    (0..=250).cycle().take(size).collect()
+}
+
+/// Length and FNV-1a of a body that came in parts.
+pub(crate) struct Checksum {
+    length: usize,
+    hash: u64,
+}
+
+impl Checksum {
+    pub(crate) fn new() -> Self {
+        Self { length: 0, hash: 0xcbf2_9ce4_8422_2325 }
+    }
+
+    pub(crate) fn add(&mut self, part: &[u8]) {
+        self.length += part.len();
+        for byte in part {
+            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    pub(crate) fn describe(&self) -> String {
+        format!("{} bytes, {:016x}", self.length, self.hash)
+    }
 }

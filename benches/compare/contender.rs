@@ -1,16 +1,22 @@
 //! A contender: a proxy in front of the backend, running on a core of its own.
 //!
-//! Each kind says in its own file how it is configured (a `Recipe`); here it is started, proven to do
-//! the work that is asked of all (`check`), and ended. All are ended together, when the `Fleet` goes.
+//! Each kind says in its own file how it is configured (a `Recipe`); here it is started and proven to
+//! do the work that is asked of all (`check`). Who cannot is absent, with the reason, from one
+//! scenario or from all; nobody is left out silently.
 
+use std::error::Error;
 use std::ffi::OsString;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::options::Options;
 use crate::process::Process;
+use crate::scenario::{Edge, Scenario};
+use crate::tls::{Client, Identity};
 use crate::tools::Cores;
-use crate::{Fallible, Options, check, envoy, gateway, haproxy, nginx};
+use crate::{Fallible, check, envoy, gateway, haproxy, nginx};
 
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
@@ -18,9 +24,12 @@ const READY_WITHIN: Duration = Duration::from_secs(10);
 pub(crate) const NAMES: [&str; 5] = ["gateway", "relay", "haproxy", "nginx", "envoy"];
 
 /// Where a contender's files go, where it listens, and what it stands in front of.
-pub(crate) struct Place {
+pub(crate) struct Place<'run> {
     pub(crate) folder: PathBuf,
+    pub(crate) edge: Edge,
+    pub(crate) identity: &'run Identity,
     pub(crate) listen: SocketAddr,
+    /// The app for this edge.
     pub(crate) backend: SocketAddr,
     /// A second free address, for an admin listener.
     pub(crate) spare: SocketAddr,
@@ -32,22 +41,76 @@ pub(crate) struct Recipe {
     pub(crate) version: String,
 }
 
+/// It does not claim to do this: no defect, but no row either.
+#[derive(Debug)]
+pub(crate) struct Unsupported(pub(crate) String);
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl Error for Unsupported {}
+
+/// Why a contender has no part in a scenario.
+#[derive(Clone)]
+pub(crate) struct Absence {
+    pub(crate) reason: String,
+    pub(crate) unsupported: bool,
+}
+
+impl From<Box<dyn Error>> for Absence {
+    fn from(error: Box<dyn Error>) -> Self {
+        Self { reason: error.to_string(), unsupported: error.is::<Unsupported>() }
+    }
+}
+
 pub(crate) struct Contender {
     pub(crate) name: &'static str,
+    pub(crate) state: Result<Running, Absence>,
+}
+
+pub(crate) struct Running {
     pub(crate) version: String,
     pub(crate) address: SocketAddr,
     /// What it was found not to do, though it was asked to.
     pub(crate) remarks: Vec<String>,
-    process: Process,
+    /// Scenarios that it has no part in, though it runs.
+    absences: Vec<(Scenario, Absence)>,
+    pub(crate) process: Process,
 }
 
 impl Contender {
-    /// Starts it and holds it to the work; an error says why it is left out.
+    pub(crate) fn absence(&self, scenario: Scenario) -> Option<&Absence> {
+        match &self.state {
+            Err(absence) => Some(absence),
+            Ok(running) => {
+                let mut of = running.absences.iter().filter(|(from, _)| *from == scenario);
+                of.next().map(|(_, absence)| absence)
+            }
+        }
+    }
+
+    /// Why it is absent from anything, each reason once.
+    pub(crate) fn reasons(&self) -> Vec<(Option<&Scenario>, &str)> {
+        match &self.state {
+            Err(absence) => vec![(None, &absence.reason)],
+            Ok(running) => {
+                let each = running.absences.iter();
+                each.map(|(from, absence)| (Some(from), absence.reason.as_str())).collect()
+            }
+        }
+    }
+}
+
+impl Running {
     pub(crate) async fn start(
-        name: &'static str,
-        place: &Place,
+        name: &str,
+        place: &Place<'_>,
         options: &Options,
         cores: &Cores,
+        client: &Client,
     ) -> Fallible<Self> {
         let recipe = match name {
             "gateway" => gateway::recipe(place, &options.gateway)?,
@@ -59,13 +122,10 @@ impl Contender {
         };
         let Recipe { command, version } = recipe;
         let process = Process::start(name, &command, cores.proxy.as_deref(), &place.folder)?;
-        let mut contender =
-            Self { name, version, address: place.listen, remarks: Vec::new(), process };
-        contender.until_ready().await?;
-        if name != "relay" {
-            contender.remarks = check::works(contender.address).await?;
-        }
-        Ok(contender)
+        let (remarks, absences) = (Vec::new(), Vec::new());
+        let mut running = Self { version, address: place.listen, remarks, absences, process };
+        running.until_ready(name, place.edge, client).await?;
+        Ok(running)
     }
 
     /// The process to account for; its descendants belong to it.
@@ -73,14 +133,22 @@ impl Contender {
         self.process.id()
     }
 
-    async fn until_ready(&mut self) -> Fallible<()> {
+    async fn until_ready(&mut self, name: &str, edge: Edge, client: &Client) -> Fallible<()> {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
-            if let Some(end) = self.process.ended() {
-                return Err(end.into());
+            if let Some(status) = self.process.ended() {
+                let words = self.process.last_words();
+                let refused = status.code() == Some(gateway::REFUSED_CONFIGURATION);
+                return Err(if name == "gateway" && refused {
+                    Unsupported(format!("refuses the configuration{words}")).into()
+                } else {
+                    format!("ended with {status}{words}").into()
+                });
             }
-            match check::answers(self.address).await {
+            match check::answers(self.address, edge, client).await {
                 Ok(()) => return Ok(()),
+                // It will not learn it by waiting.
+                Err(reason) if reason.is::<Unsupported>() => return Err(reason),
                 Err(reason) if Instant::now() > deadline => {
                     let words = self.process.last_words();
                     return Err(format!("not ready in time: {reason}{words}").into());
@@ -89,24 +157,23 @@ impl Contender {
             }
         }
     }
+
+    /// Does the scenario's work once; who cannot is absent from it.
+    pub(crate) async fn prove(&mut self, scenario: Scenario, client: &Client) {
+        match check::works(self.address, scenario, client).await {
+            Ok(remarks) => self.remarks.extend(remarks),
+            Err(error) => self.absences.push((scenario, error.into())),
+        }
+        self.remarks.dedup();
+    }
 }
 
-fn relay(place: &Place) -> Fallible<Recipe> {
+fn relay(place: &Place<'_>) -> Fallible<Recipe> {
+    if place.edge.has_tls() {
+        return Err(Unsupported("it has no TLS".into()).into());
+    }
     let mut command = vec![std::env::current_exe()?.into_os_string()];
     command.extend(["relay".into(), place.listen.to_string().into()]);
     command.push(place.backend.to_string().into());
     Ok(Recipe { command, version: "part of this bench".into() })
-}
-
-/// All that run.
-#[derive(Default)]
-pub(crate) struct Fleet(pub(crate) Vec<Contender>);
-
-impl Drop for Fleet {
-    /// Everyone is told first: they end side by side, not one after the other's grace.
-    fn drop(&mut self) {
-        for contender in &mut self.0 {
-            contender.process.tell_to_end();
-        }
-    }
 }

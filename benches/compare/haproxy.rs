@@ -9,9 +9,10 @@ use std::fs;
 use crate::Fallible;
 use crate::apps::APPS;
 use crate::contender::{Place, Recipe};
+use crate::scenario::Edge;
 use crate::tools;
 
-pub(crate) fn recipe(place: &Place) -> Fallible<Recipe> {
+pub(crate) fn recipe(place: &Place<'_>) -> Fallible<Recipe> {
     let program = tools::find("haproxy").ok_or("not installed (apt-get install haproxy)")?;
     let hosts = place.folder.join("haproxy-hosts.map");
     let mut lines = String::new();
@@ -26,8 +27,15 @@ pub(crate) fn recipe(place: &Place) -> Fallible<Recipe> {
     Ok(Recipe { command, version })
 }
 
-fn configuration(place: &Place, hosts: &str) -> String {
-    let Place { listen, backend, .. } = place;
+fn configuration(place: &Place<'_>, hosts: &str) -> String {
+    let Place { edge, identity, listen, backend, .. } = place;
+    let scheme = edge.scheme();
+    let tls = if edge.has_tls() {
+        format!(" ssl crt {} alpn h2,http/1.1", identity.both.display())
+    } else {
+        String::new()
+    };
+    let protocol = if *edge == Edge::Grpc { " proto h2" } else { "" };
     // Names with `_` or `.` for `-` are removed as well: backends fold them into the real name.
     let mut text = format!(
         r"global
@@ -41,6 +49,7 @@ defaults
     timeout connect 2s
     timeout client 75s
     timeout server 300s
+    timeout tunnel 1h
     timeout http-request 10s
     timeout http-keep-alive 75s
     option http-keep-alive
@@ -48,12 +57,12 @@ defaults
     http-reuse always
 
 frontend edge
-    bind {listen}
+    bind {listen}{tls}
     unique-id-format %[uuid(4)]
     http-request del-header x-ignite- -m beg
     http-request set-header x-ignite-execution-id %[unique-id]
     http-request set-header X-Forwarded-For %[src]
-    http-request set-header X-Forwarded-Proto http
+    http-request set-header X-Forwarded-Proto {scheme}
     http-request set-header X-Forwarded-Host %[req.hdr(host)]
     http-request add-header Via 1.1\ haproxy
     http-response del-header x-ignite- -m beg
@@ -71,7 +80,7 @@ backend nobody
 backend {organization}_{name}
     http-request set-header x-ignite-function-id {id}
     http-request set-header x-ignite-organization-id {organization}
-    server app {backend}
+    server app {backend}{protocol}
 ",
             organization = app.organization,
             name = app.name,

@@ -1,9 +1,11 @@
-//! The load: `wrk`, on cores of its own, its results read from a line that a script of ours prints.
-//!
-//! The script runs once, at the end: what wrk prints for people is rounded ("1.25ms"), the numbers
-//! behind it are not.
+//! The load, on cores of its own: `wrk` for HTTP/1.1, `h2load` for HTTP/2 and gRPC, and this bench's
+//! own callers for what neither of them does.
 
-use std::fs;
+mod h2load;
+mod own;
+mod wrk;
+
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,30 +14,35 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use crate::Fallible;
-use crate::apps::CALLED;
+use crate::scenario::{Scenario, Work};
+use crate::tls::Identity;
 use crate::tools::{self, Cores};
 
-const MARK: &str = "compare:";
-const SCRIPT: &str = r#"function done(summary, latency, requests)
-  local e = summary.errors
-  io.write(string.format("compare: %d %d %d %d %d %d %d %d %d %d\n",
-    summary.requests, summary.duration, summary.bytes,
-    latency:percentile(50), latency:percentile(99),
-    e.connect, e.read, e.write, e.timeout, e.status))
-end
-"#;
-/// How much longer than asked wrk may take before it is taken for stuck.
+use h2load::H2load;
+use own::Own;
+use wrk::Wrk;
+
+/// Begins the line in which a tool says what it counted.
+pub(crate) const MARK: &str = "compare:";
+/// How much longer than asked a tool may take before it is taken for stuck.
 const SLACK: Duration = Duration::from_secs(20);
 const MOST_THREADS: usize = 2;
 
 pub(crate) struct Load {
-    program: PathBuf,
-    script: PathBuf,
+    wrk: Wrk,
+    h2load: Option<H2load>,
+    own: Own,
+    place: Place,
+}
+
+/// Where tools run and put their files.
+struct Place {
+    folder: PathBuf,
     cores: Option<String>,
     threads: usize,
 }
 
-/// One run: what wrk counted.
+/// One run: what the tool counted.
 pub(crate) struct Run {
     pub(crate) requests: u64,
     pub(crate) seconds: f64,
@@ -47,83 +54,127 @@ pub(crate) struct Run {
 
 impl Load {
     /// `None`: wrk is not installed.
-    pub(crate) fn prepare(folder: &Path, cores: &Cores) -> Fallible<Option<Self>> {
-        let Some(program) = tools::find("wrk") else { return Ok(None) };
-        let script = folder.join("wrk.lua");
-        fs::write(&script, SCRIPT)?;
+    pub(crate) fn prepare(
+        folder: &Path,
+        cores: &Cores,
+        identity: &Identity,
+    ) -> Fallible<Option<Self>> {
         let threads = cores.load_count.min(MOST_THREADS);
-        Ok(Some(Self { program, script, cores: cores.load.clone(), threads }))
+        let place = Place { folder: folder.to_owned(), cores: cores.load.clone(), threads };
+        let Some(wrk) = Wrk::prepare(&place)? else { return Ok(None) };
+        let (h2load, own) = (H2load::prepare(&place), Own::prepare(identity)?);
+        Ok(Some(Self { wrk, h2load, own, place }))
     }
 
-    pub(crate) fn version(&self) -> String {
-        let line = tools::version(&self.program, "-v");
-        line.split(" [").next().unwrap_or_default().to_owned()
+    pub(crate) fn versions(&self) -> String {
+        let h2load = self.h2load.as_ref().map_or_else(|| "no h2load".into(), H2load::version);
+        format!("{}, {h2load}", self.wrk.version())
+    }
+
+    /// Why this load cannot be made here.
+    pub(crate) fn lacks(&self, scenario: Scenario) -> Option<&'static str> {
+        let needed = matches!(scenario.work, Work::Http2 | Work::Grpc);
+        (needed && self.h2load.is_none())
+            .then_some("h2load is not installed (apt-get install nghttp2-client)")
     }
 
     pub(crate) async fn run(
         &self,
+        scenario: Scenario,
         target: SocketAddr,
-        connections: usize,
-        size: usize,
         seconds: u64,
     ) -> Fallible<Run> {
-        let mut line = tools::on_cores(self.cores.as_deref());
-        line.push(self.program.clone().into_os_string());
-        // wrk shares connections out evenly and forgets the rest.
-        let even = connections.is_multiple_of(self.threads);
-        let threads = if even { self.threads } else { 1 };
-        line.extend(
-            [format!("-t{threads}"), format!("-c{connections}"), format!("-d{seconds}s")]
-                .map(Into::into),
-        );
-        line.extend(["--latency", "-H"].map(Into::into));
-        line.push(format!("Host: {}", CALLED.host()).into());
-        line.extend(["-s".into(), self.script.clone().into_os_string()]);
-        line.push(format!("http://{target}/{size}").into());
+        match (scenario.work, &self.h2load) {
+            (Work::Download | Work::Upload, _) => {
+                self.wrk.run(&self.place, scenario, target, seconds).await
+            }
+            (Work::Handshake | Work::WebSocket, _) => {
+                self.own.run(&self.place, scenario, target, seconds).await
+            }
+            (Work::Http2 | Work::Grpc, Some(h2load)) => {
+                h2load.run(&self.place, scenario, target, seconds).await
+            }
+            (Work::Http2 | Work::Grpc, None) => Err("h2load is not installed".into()),
+        }
+    }
+}
 
+impl Place {
+    /// Tools share connections out evenly and forget the rest.
+    fn threads_for(&self, connections: usize) -> usize {
+        if connections.is_multiple_of(self.threads) { self.threads } else { 1 }
+    }
+
+    /// What the tool printed to standard output, and to standard error.
+    async fn output(
+        &self,
+        tool: Vec<OsString>,
+        environment: Option<(&str, &Path)>,
+        seconds: u64,
+    ) -> Fallible<(String, String)> {
+        let mut line = tools::on_cores(self.cores.as_deref());
+        line.extend(tool);
         let (program, arguments) = line.split_first().ok_or("an empty command")?;
-        let running =
-            Command::new(program).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
+        let running = Command::new(program)
+            .args(arguments)
+            .envs(environment)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
         let limit = Duration::from_secs(seconds) + SLACK;
-        let output = tokio::time::timeout(limit, running).await.map_err(|_| "wrk is stuck")??;
-        let printed = String::from_utf8_lossy(&output.stdout);
-        let Some(numbers) = printed.lines().find_map(|line| line.strip_prefix(MARK)) else {
-            let words = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("wrk: {} {}", words.trim(), printed.trim()).into());
-        };
-        Run::parse(numbers, size).ok_or_else(|| format!("wrk printed {numbers:?}").into())
+        let output =
+            tokio::time::timeout(limit, running).await.map_err(|_| "the load is stuck")??;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        Ok((text(&output.stdout), text(&output.stderr)))
     }
 }
 
 impl Run {
-    fn parse(numbers: &str, size: usize) -> Option<Self> {
+    /// From the line of numbers that wrk's script and our own callers print.
+    fn from_line(printed: &str, complaints: &str, least: usize) -> Fallible<Self> {
+        let Some(line) = printed.lines().find_map(|line| line.strip_prefix(MARK)) else {
+            return Err(format!("the load printed {complaints} {printed}").into());
+        };
         let numbers: Vec<u64> =
-            numbers.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
-        let [requests, duration, bytes, p50, p99, connect, read, write, timeout, status] =
-            numbers.try_into().ok()?;
-        let kinds = [
+            line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+        let Ok([requests, duration, bytes, p50, p99, connect, read, write, timeout, status]) =
+            <[u64; 10]>::try_from(numbers)
+        else {
+            return Err(format!("the load printed {line:?}").into());
+        };
+        let mut wrong = named([
             ("connect errors", connect),
             ("read errors", read),
             ("write errors", write),
             ("timeouts", timeout),
             ("bad statuses", status),
-        ];
-        let mut wrong: Vec<String> = kinds
-            .iter()
-            .filter(|(_, count)| *count > 0)
-            .map(|(kind, count)| format!("{count} {kind}"))
-            .collect();
-        if requests == 0 {
-            wrong.push("no request was answered".into());
-        } else if bytes / requests < size as u64 {
-            wrong.push(format!("answers of {} bytes instead of {size}", bytes / requests));
+        ]);
+        wrong.extend(too_short(requests, bytes, least));
+        if !wrong.is_empty() && !complaints.is_empty() {
+            wrong.push(complaints.to_owned());
         }
-        Some(Self {
+        Ok(Self {
             requests,
             seconds: Duration::from_micros(duration).as_secs_f64(),
             p50_us: p50 as f64,
             p99_us: p99 as f64,
             failure: (!wrong.is_empty()).then(|| wrong.join(", ")),
         })
+    }
+}
+
+/// Those kinds of errors of which there were any.
+fn named<const N: usize>(kinds: [(&str, u64); N]) -> Vec<String> {
+    let there = kinds.iter().filter(|(_, count)| *count > 0);
+    there.map(|(kind, count)| format!("{count} {kind}")).collect()
+}
+
+fn too_short(requests: u64, bytes: u64, least: usize) -> Option<String> {
+    match bytes.checked_div(requests) {
+        None => Some("no request was answered".into()),
+        Some(each) if each < least as u64 => {
+            Some(format!("answers of {each} bytes instead of {least}"))
+        }
+        Some(_) => None,
     }
 }

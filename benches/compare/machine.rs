@@ -14,7 +14,7 @@ pub(crate) struct Machine {
     /// Over the last minute, before the first round: what others do on this machine.
     pub(crate) load_average: f64,
     pub(crate) pinning: String,
-    pub(crate) wrk: String,
+    pub(crate) load: String,
 }
 
 impl Machine {
@@ -34,7 +34,7 @@ impl Machine {
             kernel: text("/proc/sys/kernel/osrelease").trim().to_owned(),
             load_average: average.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0.0),
             pinning: cores.describe(),
-            wrk: load.version(),
+            load: load.versions(),
         }
     }
 }

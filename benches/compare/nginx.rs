@@ -9,9 +9,10 @@ use std::fs;
 use crate::Fallible;
 use crate::apps::APPS;
 use crate::contender::{Place, Recipe};
+use crate::scenario::Edge;
 use crate::tools;
 
-pub(crate) fn recipe(place: &Place) -> Fallible<Recipe> {
+pub(crate) fn recipe(place: &Place<'_>) -> Fallible<Recipe> {
     let program = tools::find("nginx").ok_or("not installed (apt-get install nginx)")?;
     let file = place.folder.join("nginx.conf");
     fs::write(&file, configuration(place))?;
@@ -29,10 +30,24 @@ pub(crate) fn recipe(place: &Place) -> Fallible<Recipe> {
     Ok(Recipe { command, version })
 }
 
-fn configuration(place: &Place) -> String {
-    let Place { listen, backend, folder, .. } = place;
+fn configuration(place: &Place<'_>) -> String {
+    let Place { edge, identity, listen, backend, folder, .. } = place;
     let folder = folder.display();
-    // The buffers hold a whole answer of 64 KiB, so that none goes through a file.
+    let (speaking, tls) = if edge.has_tls() {
+        let (certificate, key) = (identity.certificate.display(), identity.key.display());
+        // Before 1.23.4 its default ends at TLS 1.2.
+        let tls = format!(
+            "ssl_certificate {certificate};\n    ssl_certificate_key {key};\n    \
+             ssl_protocols TLSv1.2 TLSv1.3;"
+        );
+        (" ssl http2", tls)
+    } else {
+        ("", String::new())
+    };
+    let (module, scheme, settings) = match edge {
+        Edge::Plain | Edge::Tls => ("proxy", "http", PROXY_SETTINGS),
+        Edge::Grpc => ("grpc", "grpc", ""),
+    };
     let mut text = format!(
         r#"daemon off;
 worker_processes 1;
@@ -53,11 +68,17 @@ http {{
     tcp_nodelay on;
     keepalive_timeout 75s;
     keepalive_requests 1000000000;
+    client_max_body_size 0;
     server_names_hash_bucket_size 128;
+    {tls}
 
     map $http_via $via {{
         ""      "1.1 nginx";
         default "$http_via, 1.1 nginx";
+    }}
+    map $http_upgrade $upgrading {{
+        ""      "";
+        default upgrade;
     }}
     upstream app {{
         server {backend};
@@ -65,44 +86,40 @@ http {{
         keepalive_requests 1000000000;
         keepalive_timeout 75s;
     }}
-
-    proxy_http_version 1.1;
-    proxy_max_temp_file_size 0;
-    proxy_buffer_size 16k;
-    proxy_buffers 8 32k;
-    proxy_busy_buffers_size 64k;
-    proxy_hide_header x-ignite-execution-id;
-    proxy_hide_header x-ignite-function-id;
-    proxy_hide_header x-ignite-organization-id;
+    {settings}
+    {module}_hide_header x-ignite-execution-id;
+    {module}_hide_header x-ignite-function-id;
+    {module}_hide_header x-ignite-organization-id;
     add_header x-ignite-execution-id $request_id always;
 
     server {{
-        listen {listen} default_server;
+        listen {listen} default_server{speaking};
         return 404;
     }}
 "#
     );
+    let upgrade = if module == "proxy" { UPGRADE } else { "" };
     for app in &APPS {
         let _ = write!(
             text,
-            r#"
+            r"
     server {{
-        listen {listen};
+        listen {listen}{speaking};
         server_name {host};
         location / {{
-            proxy_pass http://app;
-            proxy_set_header Connection "";
-            proxy_set_header Host $http_host;
-            proxy_set_header x-ignite-execution-id $request_id;
-            proxy_set_header x-ignite-function-id {id};
-            proxy_set_header x-ignite-organization-id {organization};
-            proxy_set_header X-Forwarded-For $remote_addr;
-            proxy_set_header X-Forwarded-Proto $scheme;
-            proxy_set_header X-Forwarded-Host $http_host;
-            proxy_set_header Via $via;
+            {module}_pass {scheme}://app;
+            {upgrade}
+            {module}_set_header Host $http_host;
+            {module}_set_header x-ignite-execution-id $request_id;
+            {module}_set_header x-ignite-function-id {id};
+            {module}_set_header x-ignite-organization-id {organization};
+            {module}_set_header X-Forwarded-For $remote_addr;
+            {module}_set_header X-Forwarded-Proto $scheme;
+            {module}_set_header X-Forwarded-Host $http_host;
+            {module}_set_header Via $via;
         }}
     }}
-"#,
+",
             host = app.host(),
             id = app.function_id(),
             organization = app.organization,
@@ -111,3 +128,17 @@ http {{
     text.push_str("}\n");
     text
 }
+
+/// Requests are passed on as they come. The buffers hold a whole answer of 64 KiB, so that none goes
+/// through a file.
+const PROXY_SETTINGS: &str = "
+    proxy_http_version 1.1;
+    proxy_request_buffering off;
+    proxy_max_temp_file_size 0;
+    proxy_buffer_size 16k;
+    proxy_buffers 8 32k;
+    proxy_busy_buffers_size 64k;";
+
+const UPGRADE: &str = "
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $upgrading;";

@@ -1,43 +1,87 @@
 //! The report: a table for each scenario on the terminal, and the same figures as JSON.
 
-use std::fs;
-use std::path::Path;
+mod json;
 
-use serde_json::{Value, json};
-
-use crate::contender::Contender;
+use crate::Fallible;
+use crate::fleet::Fleet;
 use crate::machine::Machine;
 use crate::measure::{Row, Table};
-use crate::{Fallible, Options};
+use crate::options::Options;
+use crate::scenario::Edge;
 
 /// Rounds further apart than this say that the machine was not quiet.
 const NOISY: f64 = 0.10;
 /// More new connections than this for each request: the contender does not keep them.
 const NOT_KEPT: f64 = 0.05;
 
-pub(crate) fn print_opening(machine: &Machine, contenders: &[Contender], options: &Options) {
-    let Machine { date, processor, cores, kernel, load_average, pinning, wrk } = machine;
-    println!("{date} · {processor} · {cores} cores · Linux {kernel} · {wrk}");
-    println!("{pinning} · rounds: {} of {} s, medians", options.rounds, options.seconds);
-    if *load_average > 0.5 {
-        println!("load average {load_average:.1}: the machine is not quiet, figures are noisy");
-    }
-    for contender in contenders {
-        println!("  {:<8} {}", contender.name, contender.version);
-        for remark in &contender.remarks {
-            println!("  {:<8} note: {remark}", "");
+/// What was said so far.
+pub(crate) struct Report<'run> {
+    machine: Machine,
+    options: &'run Options,
+    contenders: Vec<Described>,
+    pub(crate) tables: Vec<Table>,
+}
+
+/// A contender that has run, at whichever edge.
+struct Described {
+    name: &'static str,
+    version: String,
+    remarks: Vec<String>,
+}
+
+impl<'run> Report<'run> {
+    pub(crate) fn open(machine: Machine, options: &'run Options) -> Self {
+        let Machine { date, processor, cores, kernel, load_average, pinning, load } = &machine;
+        println!("{date} · {processor} · {cores} cores · Linux {kernel} · {load}");
+        println!("{pinning} · rounds: {} of {} s, medians", options.rounds, options.seconds);
+        if *load_average > 0.5 {
+            println!("load average {load_average:.1}: the machine is not quiet, figures are noisy");
         }
+        Self { machine, options, contenders: Vec::new(), tables: Vec::new() }
+    }
+
+    /// Who takes part, who does not, and why.
+    pub(crate) fn fleet(&mut self, edge: Edge, fleet: &Fleet) {
+        println!("\n== {}", edge.describe());
+        for contender in &fleet.0 {
+            let name = contender.name;
+            if let Ok(running) = &contender.state {
+                println!("  {name:<8} {}", running.version);
+                for remark in &running.remarks {
+                    println!("  {:<8} note: {remark}", "");
+                }
+                if self.contenders.iter().all(|known| known.name != name) {
+                    let (version, remarks) = (running.version.clone(), running.remarks.clone());
+                    self.contenders.push(Described { name, version, remarks });
+                }
+            }
+            for (from, reason) in contender.reasons() {
+                let what =
+                    from.map_or_else(String::new, |scenario| format!(" ({})", scenario.group));
+                println!("  {name:<8} absent{what}: {reason}");
+            }
+        }
+    }
+
+    pub(crate) fn table(&mut self, table: Table) {
+        print_table(&table);
+        self.tables.push(table);
+    }
+
+    pub(crate) fn close(&self) -> Fallible<()> {
+        self.options.json.as_ref().map_or(Ok(()), |file| self.write_json(file))
     }
 }
 
-pub(crate) fn print_table(table: &Table) {
+fn print_table(table: &Table) {
     let scenario = table.scenario;
-    println!("\n{} connections, {}-byte answers", scenario.connections, scenario.size);
+    let unit = scenario.unit();
+    println!("\n{}: {}", scenario.group, scenario.title());
     println!(
-        "  {:<9}{:>12}{:>12}{:>8}{:>9}{:>10}{:>10}{:>10}{:>8}",
+        "  {:<9}{:>13}{:>18}{:>8}{:>9}{:>10}{:>10}{:>10}{:>8}",
         "",
-        "requests/s",
-        "CPU-us/req",
+        format!("{unit}{}/s", if unit == "MiB" { "" } else { "s" }),
+        format!("CPU-us/{}", unit.replace("request", "req")),
         "spread",
         "x floor",
         "p50 ms",
@@ -58,6 +102,12 @@ pub(crate) fn print_table(table: &Table) {
             println!("  note: {} opens {opened:.2} connections to the backend a request", row.name);
         }
     }
+    for (part, busy) in table.bottlenecks() {
+        println!(
+            "  note: the {part} was busy to {:.0} %: not all of the speed is theirs",
+            busy * 100.0
+        );
+    }
     let noisy = table.rows.iter().filter(|row| row.valid() && row.spread() > NOISY);
     if let Some(row) = noisy.max_by(|one, other| one.spread().total_cmp(&other.spread())) {
         println!("  note: rounds differ by {:.0} % ({}): noisy", row.spread() * 100.0, row.name);
@@ -68,14 +118,18 @@ pub(crate) fn print_table(table: &Table) {
 }
 
 fn cells(row: &Row, floor: Option<f64>) -> String {
+    if let Some(absence) = &row.absence {
+        let reason = absence.reason.lines().next().unwrap_or_default();
+        return format!("{:>13}  absent: {reason}", "-");
+    }
     if row.samples.is_empty() {
-        return format!("{:>12}{:>12}{:>67}", "-", "-", row.failures.len());
+        return format!("{:>13}{:>18}{:>55}", "-", "-", row.failures.len());
     }
     let over_floor =
         floor.map_or_else(|| "-".into(), |floor| format!("{:.2}", row.cpu_us() / floor));
     format!(
-        "{:>12}{:>12.1}{:>7.0}%{over_floor:>9}{:>10.2}{:>10.2}{:>10.1}{:>8}",
-        grouped(row.median(|sample| sample.requests_per_second)),
+        "{:>13}{:>18.1}{:>7.0}%{over_floor:>9}{:>10.2}{:>10.2}{:>10.1}{:>8}",
+        grouped(row.median(|sample| sample.units_per_second)),
         row.cpu_us(),
         row.spread() * 100.0,
         row.median(|sample| sample.p50_us) / 1000.0,
@@ -115,64 +169,4 @@ fn grouped(number: f64) -> String {
         text.push(digit);
     }
     text
-}
-
-pub(crate) fn write_json(
-    file: &Path,
-    machine: &Machine,
-    contenders: &[Contender],
-    options: &Options,
-    tables: &[Table],
-) -> Fallible<()> {
-    let Machine { date, processor, cores, kernel, load_average, pinning, wrk } = machine;
-    let contenders: Vec<Value> = contenders
-        .iter()
-        .map(|it| json!({ "name": it.name, "version": it.version, "remarks": it.remarks }))
-        .collect();
-    let report = json!({
-        "date": date,
-        "processor": processor,
-        "cores": cores,
-        "kernel": kernel,
-        "load_average": load_average,
-        "pinning": pinning,
-        "wrk": wrk,
-        "rounds": options.rounds,
-        "seconds": options.seconds,
-        "contenders": contenders,
-        "scenarios": tables.iter().map(table_as_json).collect::<Vec<_>>(),
-    });
-    fs::write(file, format!("{report:#}\n"))
-        .map_err(|error| format!("{} cannot be written: {error}", file.display()))?;
-    Ok(())
-}
-
-fn table_as_json(table: &Table) -> Value {
-    let floor = table.row("relay").filter(|row| row.valid()).map(Row::cpu_us);
-    let rows: Vec<Value> = table
-        .rows
-        .iter()
-        .map(|row| {
-            json!({
-                "name": row.name,
-                "valid": row.valid(),
-                "failures": row.failures,
-                "requests_per_second": row.median(|sample| sample.requests_per_second),
-                "cpu_us_per_request": row.cpu_us(),
-                "cpu_spread": row.spread(),
-                "cpu_over_floor": floor.map(|floor| row.cpu_us() / floor),
-                "p50_us": row.median(|sample| sample.p50_us),
-                "p99_us": row.median(|sample| sample.p99_us),
-                "connections_opened_per_request": row.median(|sample| sample.opened),
-                "resident_kib": row.median(|sample| sample.resident_kib),
-                "cpu_us_per_round": row.samples.iter().map(|s| s.cpu_us).collect::<Vec<_>>(),
-            })
-        })
-        .collect();
-    json!({
-        "connections": table.scenario.connections,
-        "size": table.scenario.size,
-        "best_peer": table.best_peer().map(|row| row.name),
-        "rows": rows,
-    })
 }

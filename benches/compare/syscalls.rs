@@ -1,7 +1,7 @@
 //! Which system calls a request costs: strace counts them while the load runs.
 //!
-//! strace is attached before the load and taken off after it, so that its counts and wrk's requests
-//! are of the same time. Nothing measured elsewhere is taken in that time: strace slows all down.
+//! strace is attached before the load and taken off after it, so that its counts and the load's
+//! requests are of the same time. Nothing measured elsewhere is taken in that time: strace slows all down.
 
 use std::fs;
 use std::path::Path;
@@ -12,19 +12,25 @@ use tokio::process::{Child, Command};
 
 use crate::Fallible;
 use crate::accounting;
-use crate::contender::Contender;
+use crate::contender::{Contender, Running};
 use crate::load::Load;
+use crate::scenario::Scenario;
 use crate::tools;
 
-const CONNECTIONS: usize = 64;
-const SIZE: usize = 32;
 const SECONDS: u64 = 3;
 /// Fewer calls than this for a request are the start and the end of the load, not its way.
 const SHOWN_FROM: f64 = 0.005;
 
-pub(crate) async fn print_profile(contender: &Contender, load: &Load, folder: &Path) {
-    println!("\nSystem calls per request of {} ({CONNECTIONS} connections)", contender.name);
-    match profile(contender, load, folder).await {
+pub(crate) async fn print_profile(
+    contender: &Contender,
+    scenario: Scenario,
+    load: &Load,
+    folder: &Path,
+) {
+    let (Ok(running), None) = (&contender.state, contender.absence(scenario)) else { return };
+    println!("\nSystem calls of {}, per {}: {}", contender.name, scenario.unit(), scenario.title());
+    let counts = folder.join(format!("{}.strace", contender.name));
+    match profile(running, scenario, load, &counts).await {
         Ok(calls) => {
             for (call, per_request) in calls {
                 println!("  {call:<20}{per_request:>8.2}");
@@ -35,32 +41,32 @@ pub(crate) async fn print_profile(contender: &Contender, load: &Load, folder: &P
 }
 
 async fn profile(
-    contender: &Contender,
+    running: &Running,
+    scenario: Scenario,
     load: &Load,
-    folder: &Path,
+    counts: &Path,
 ) -> Fallible<Vec<(String, f64)>> {
     let strace = tools::find("strace").ok_or("strace is not installed (apt-get install strace)")?;
-    let counts = folder.join(format!("{}.strace", contender.name));
     let mut command = Command::new(strace);
-    command.args(["-c", "-f", "-o"]).arg(&counts).kill_on_drop(true);
+    command.args(["-c", "-f", "-o"]).arg(counts).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let family = accounting::family(contender.id());
+    let family = accounting::family(running.id());
     for process in &family {
         command.args(["-p", &process.to_string()]);
     }
     let mut tracer = command.spawn()?;
     until_traced(&mut tracer, &family).await?;
 
-    let run = load.run(contender.address, CONNECTIONS, SIZE, SECONDS).await?;
+    let run = load.run(scenario, running.address, SECONDS).await?;
     let tracer_id = tracer.id().ok_or("strace has ended")?;
     Command::new("kill").args(["-INT", &tracer_id.to_string()]).status().await?;
     tokio::time::timeout(Duration::from_secs(5), tracer.wait()).await??;
 
-    let requests = run.requests.max(1) as f64;
+    let units = run.requests.max(1) as f64 * scenario.units_of_a_request();
     let mut calls: Vec<(String, f64)> = fs::read_to_string(counts)?
         .lines()
         .filter_map(parse_line)
-        .map(|(call, count)| (call, count as f64 / requests))
+        .map(|(call, count)| (call, count as f64 / units))
         .filter(|(_, per_request)| *per_request >= SHOWN_FROM)
         .collect();
     calls.sort_by(|one, other| other.1.total_cmp(&one.1));

@@ -1,10 +1,13 @@
-//! Programs of the machine: where they are, which version, and on which core each part runs.
+//! The machine: where its programs are, which version, its free ports, and which core each part has.
 
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::Fallible;
 
 /// Looks on `PATH`, then where Debian keeps servers, which is not on everybody's `PATH`.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
@@ -24,6 +27,13 @@ pub(crate) fn version(program: &Path, flag: &str) -> String {
     printed.push_str(&String::from_utf8_lossy(&output.stderr));
     let line = printed.lines().map(str::trim).find(|line| !line.is_empty());
     line.unwrap_or("version unknown").to_owned()
+}
+
+/// All are held until the last is found, so that no two are the same.
+pub(crate) fn free_addresses(count: usize) -> Fallible<Vec<SocketAddr>> {
+    let held: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    Ok(held.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?)
 }
 
 /// Which cores each part may use; `None`: any, because they cannot be kept apart.
