@@ -58,9 +58,7 @@ pub fn request(
     decoder: &mut Decoder,
     limits: &OwnSettings,
 ) -> Result<Result<RequestHead, Refusal>, HpackError> {
-    let mut parts = Parts::new(limits);
-    decoder.decode(block, &mut |name, value| parts.take(name, value))?;
-    Ok(parts.into_request())
+    Ok(Parts::decode(block, decoder, limits)?.into_request())
 }
 
 /// Decodes a response's block.
@@ -69,9 +67,7 @@ pub fn response(
     decoder: &mut Decoder,
     limits: &OwnSettings,
 ) -> Result<Result<ResponseHead, Refusal>, HpackError> {
-    let mut parts = Parts::new(limits);
-    decoder.decode(block, &mut |name, value| parts.take(name, value))?;
-    Ok(parts.into_response())
+    Ok(Parts::decode(block, decoder, limits)?.into_response())
 }
 
 /// Decodes a trailer section's block.
@@ -80,9 +76,7 @@ pub fn trailers(
     decoder: &mut Decoder,
     limits: &OwnSettings,
 ) -> Result<Result<Fields, Refusal>, HpackError> {
-    let mut parts = Parts::new(limits);
-    decoder.decode(block, &mut |name, value| parts.take(name, value))?;
-    Ok(parts.into_trailers())
+    Ok(Parts::decode(block, decoder, limits)?.into_trailers())
 }
 
 /// A section as far as it was decoded.
@@ -102,6 +96,16 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
+    fn decode(
+        block: &[u8],
+        decoder: &mut Decoder,
+        limits: &'a OwnSettings,
+    ) -> Result<Self, HpackError> {
+        let mut parts = Self::new(limits);
+        decoder.decode(block, |name, value| parts.take(name, value))?;
+        Ok(parts)
+    }
+
     fn new(limits: &'a OwnSettings) -> Self {
         Self {
             limits,
