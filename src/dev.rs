@@ -6,6 +6,7 @@
 
 mod addresses;
 mod banner;
+pub mod certificate;
 pub mod diagnose;
 pub mod echo;
 pub mod free_port;

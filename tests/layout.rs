@@ -40,6 +40,7 @@ const DOORS: &[(&str, &[&str], &str)] = &[
     ("httparse::", &["http1"], "one parser, one place where its errors are judged"),
     ("clap::", &["cli"], "arguments are read at the border"),
     ("rustls::", &["listener/tls"], "one place where keys, versions and sessions are decided"),
+    ("rcgen::", &["dev"], "only a laptop needs certificates that nobody issued"),
     ("x509_cert::", &["listener/tls"], "what certificates say is read where they are used"),
     ("notify::", &["config/reload"], "one watcher of files"),
     ("prometheus_client::", &["admin"], "the data path counts plain atomics"),

@@ -24,6 +24,7 @@ use crate::upstream::health::Timings;
 #[command(after_help = "Examples:\n  \
     ignite-gateway dev                           a built-in app that answers with what it receives\n  \
     ignite-gateway dev -- node server.js         your app, listening on $PORT\n  \
+    ignite-gateway dev --tls                     the same over HTTPS\n  \
     ignite-gateway dev --app acme/api --port 80 --port 9000 -- ./api\n\n\
 The app is run as the platform runs it: PORT is set, it is asked at --health-path, gets calls \
 when it answers 2xx, and is restarted when it ends or fails three times in a row. Each \
@@ -36,9 +37,13 @@ pub(super) struct Arguments {
     /// A port of the container; may be given several times, and the first is $PORT
     #[arg(long = "port", value_name = "N", default_value = "80", value_parser = value_parser!(u16).range(1..))]
     ports: Vec<u16>,
-    /// Where calls arrive; without it 127.0.0.1:8080, or a free port if that is taken
+    /// Where calls arrive; without it 127.0.0.1:8080 (8443 with --tls), or a free port if that
+    /// is taken
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// Speak TLS, with a self-signed certificate that is kept in the user's cache folder
+    #[arg(long)]
+    tls: bool,
     /// The operator's listener; port 0 is a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     admin: SocketAddr,
@@ -94,6 +99,7 @@ impl Arguments {
             command: program.map(|program| AppCommand::new(program, arguments.iter().cloned())),
             ports: self.ports.clone(),
             listen: self.listen,
+            tls: self.tls,
             admin: self.admin,
             health_path: self.health_path.clone(),
             timings: Timings {

@@ -15,15 +15,19 @@ use crate::app;
 /// Where `dev` listens unless it is told otherwise.
 pub(super) const DEFAULT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// The same with TLS.
+pub(super) const DEFAULT_TLS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
 
 /// How often a free port is chosen anew because the app needs it for itself.
 const TRIES: u32 = 20;
 
-/// The address to listen at, and why it is not the usual one.
+/// The address to listen at, and why it is not the usual one, `default`.
 ///
 /// `app_ports` are the ports at which the app itself listens.
 pub(super) fn listen_at(
     wanted: Option<SocketAddr>,
+    default: SocketAddr,
     app_ports: &[u16],
 ) -> Result<(SocketAddr, Option<String>), StartError> {
     if let Some(address) = wanted {
@@ -32,18 +36,18 @@ pub(super) fn listen_at(
         }
         return free(address).map(|()| (address, None)).map_err(|source| bind(address, source));
     }
-    let default = DEFAULT.port();
-    let reason = if app_ports.contains(&default) {
+    let port = default.port();
+    let reason = if app_ports.contains(&port) {
         "is the app's own"
     } else {
-        match free(DEFAULT) {
-            Ok(()) => return Ok((DEFAULT, None)),
+        match free(default) {
+            Ok(()) => return Ok((default, None)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => "is taken",
-            Err(source) => return Err(bind(DEFAULT, source)),
+            Err(source) => return Err(bind(default, source)),
         }
     };
-    let address = SocketAddr::new(DEFAULT.ip(), port_besides(app_ports)?);
-    Ok((address, Some(format!("Port {default} {reason}"))))
+    let address = SocketAddr::new(default.ip(), port_besides(app_ports)?);
+    Ok((address, Some(format!("Port {port} {reason}"))))
 }
 
 /// A free port that is none of these.
@@ -74,10 +78,10 @@ mod tests {
 
     #[test]
     fn the_port_that_the_app_needs_is_not_taken_from_it() {
-        let (address, notice) = listen_at(None, &[8080]).unwrap();
+        let (address, notice) = listen_at(None, DEFAULT, &[8080]).unwrap();
         assert_ne!(address.port(), 8080);
         assert_eq!(notice.as_deref(), Some("Port 8080 is the app's own"));
-        let refused = listen_at(Some(DEFAULT), &[8080]).unwrap_err();
+        let refused = listen_at(Some(DEFAULT), DEFAULT, &[8080]).unwrap_err();
         assert!(refused.is_usage(), "{refused}");
     }
 
@@ -85,7 +89,7 @@ mod tests {
     fn an_address_that_was_asked_for_is_never_shared_nor_replaced() {
         let taken = crate::listener::accept::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
         let address = taken[0].local_addr().unwrap();
-        let refused = listen_at(Some(address), &[]).unwrap_err();
+        let refused = listen_at(Some(address), DEFAULT, &[]).unwrap_err();
         assert!(refused.to_string().contains(&address.to_string()), "{refused}");
         assert!(!refused.is_usage());
     }

@@ -22,6 +22,8 @@ pub(super) struct Banner<'a> {
     pub(super) path: &'static str,
     /// Where the gateway listens.
     pub(super) listen: SocketAddr,
+    /// The file of its certificate if it speaks TLS.
+    pub(super) certificate: Option<String>,
     /// Where the operator's listener is.
     pub(super) admin: SocketAddr,
     /// What is unusual about all this.
@@ -32,14 +34,16 @@ pub(super) struct Banner<'a> {
 
 impl fmt::Display for Banner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { app, runs, hosts, path, listen, admin, notice, screen } = self;
+        let Self { app, runs, hosts, path, listen, certificate, admin, notice, screen } = self;
         writeln!(f, "\n{} {runs}", screen.bold(&app.to_string()))?;
         if let Some(notice) = notice {
             writeln!(f, "{notice}")?;
         }
         writeln!(f)?;
         let port = listen.port();
-        let urls: Vec<_> = hosts.iter().map(|(host, _)| format!("http://{host}:{port}/")).collect();
+        let scheme = self.scheme();
+        let url = |host: &HostName| format!("{scheme}://{host}:{port}/");
+        let urls: Vec<_> = hosts.iter().map(|(host, _)| url(host)).collect();
         let width = urls.iter().map(String::len).max().unwrap_or(0);
         for (url, (_, meaning)) in urls.iter().zip(hosts) {
             let gap = width - url.len() + 3;
@@ -48,11 +52,22 @@ impl fmt::Display for Banner<'_> {
         if let Some((host, _)) = hosts.first() {
             self.lines_to_paste(f, host, path)?;
         }
+        if let Some(certificate) = certificate {
+            writeln!(
+                f,
+                "\nThe certificate is self-signed and kept: a browser asks once. It is in"
+            )?;
+            writeln!(f, "\n  {certificate}")?;
+        }
         writeln!(f, "\nAdmin: http://{admin}/   Ctrl-C stops.\n")
     }
 }
 
 impl Banner<'_> {
+    fn scheme(&self) -> &'static str {
+        if self.certificate.is_some() { "https" } else { "http" }
+    }
+
     fn lines_to_paste(
         &self,
         f: &mut fmt::Formatter<'_>,
@@ -60,8 +75,12 @@ impl Banner<'_> {
         path: &str,
     ) -> fmt::Result {
         const JSON: &str = r#"-H 'Content-Type: application/json' -d '{"name":"Ada"}'"#;
-        let named = format!("http://{host}:{}{path}", self.listen.port());
-        let direct = format!("-H 'Host: {host}' http://{}{path}", reached_at(self.listen));
+        let (scheme, port) = (self.scheme(), self.listen.port());
+        let believe = self.certificate.as_ref().map(|file| format!("--cacert '{file}' "));
+        let believe = believe.unwrap_or_default();
+        let named = format!("{believe}{scheme}://{host}:{port}{path}");
+        let direct =
+            format!("{believe}-H 'Host: {host}' {scheme}://{}{path}", reached_at(self.listen));
         writeln!(f, "\nTry it in another terminal:\n")?;
         if is_localhost(self.listen.ip()) {
             writeln!(f, "  curl {named}\n  curl {JSON} {named}")?;
@@ -93,6 +112,10 @@ mod tests {
     use super::*;
 
     fn banner(listen: &str) -> String {
+        banner_with(listen, None)
+    }
+
+    fn banner_with(listen: &str, certificate: Option<&str>) -> String {
         let app: AppId = "demo/app".parse().unwrap();
         let domain = "localhost".parse().unwrap();
         let host = |port| HostName::of_port(&app, port, &domain).unwrap();
@@ -102,6 +125,7 @@ mod tests {
             hosts: vec![(host(80), "first".to_owned()), (host(9000), "second".to_owned())],
             path: "/",
             listen: listen.parse().unwrap(),
+            certificate: certificate.map(str::to_owned),
             admin: "127.0.0.1:9".parse().unwrap(),
             notice: None,
             screen: &Screen::new("app", false),
@@ -116,6 +140,16 @@ mod tests {
         assert!(text.contains("  http://app-demo-9000.localhost:8080/   second\n"), "{text}");
         assert!(text.contains("\n  curl http://app-demo.localhost:8080/\n"), "{text}");
         let direct = "\n  curl -H 'Host: app-demo.localhost' http://127.0.0.1:8080/\n";
+        assert!(text.contains(direct), "{text}");
+    }
+
+    #[test]
+    fn with_a_certificate_every_url_is_https_and_curl_believes_it() {
+        let text = banner_with("127.0.0.1:8443", Some("/c/dev.crt"));
+        assert!(!text.contains("http://app-demo"), "{text}");
+        let named = "\n  curl --cacert '/c/dev.crt' https://app-demo.localhost:8443/\n";
+        assert!(text.contains(named), "{text}");
+        let direct = "--cacert '/c/dev.crt' -H 'Host: app-demo.localhost' https://127.0.0.1:8443/";
         assert!(text.contains(direct), "{text}");
     }
 

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +17,17 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::banner::Banner;
+use super::certificate::{self, CertificateError};
 use super::liveness::Keeper;
 use super::process::{self, AppCommand, Backoff, Order};
 use super::screen::Screen;
 use super::settings::{Settings, StartError};
 use super::{addresses, echo};
 use crate::app::{self, Bound, Command};
-use crate::config::Config;
+use crate::config::tls::Tls;
+use crate::config::{Config, Listener};
 use crate::discovery;
+use crate::ids::HostName;
 use crate::upstream::app::Route;
 
 /// Why the platform ended.
@@ -59,12 +63,16 @@ enum Runner {
 pub fn bind(settings: Settings) -> Result<Platform, StartError> {
     let own_ports = settings.own_ports();
     let hosts = settings.hosts()?;
-    let (listen, moved) = addresses::listen_at(settings.listen, own_ports)?;
+    let default = if settings.tls { addresses::DEFAULT_TLS } else { addresses::DEFAULT };
+    let (listen, moved) = addresses::listen_at(settings.listen, default, own_ports)?;
+    let tls = settings.tls.then(|| tls(&hosts)).transpose()?;
+    let certificate = tls.as_ref().and_then(|tls| tls.certificates.first());
+    let certificate = certificate.map(|pair| pair.certificate.path.display().to_string());
     let (runner, address) = runner(&settings, own_ports, listen)?;
     let endpoint = |port: u16| {
         if own_ports.contains(&port) { (Ipv4Addr::LOCALHOST, port).into() } else { address }
     };
-    let config = settings.config(listen, endpoint)?;
+    let config = settings.config(Listener { tls, ..Listener::at(listen) }, endpoint)?;
     let mut bound = app::bind(config.clone())?;
     bound.set_no_probes();
 
@@ -77,6 +85,7 @@ pub fn bind(settings: Settings) -> Result<Platform, StartError> {
         hosts: hosts.into_iter().map(|(host, port)| (host, describe(port))).collect(),
         path: if settings.command.is_some() { "/" } else { "/hello" },
         listen,
+        certificate,
         admin: bound.admin_address(),
         notice: moved.map(|reason| format!("{reason}: the gateway listens on {listen}.")),
         screen: &screen,
@@ -99,6 +108,13 @@ pub fn bind(settings: Settings) -> Result<Platform, StartError> {
         warned: false,
     };
     Ok(Platform { bound, runner, keeper, orders: orders_taken, grace: settings.grace })
+}
+
+/// TLS with the certificate for these hosts that is kept for this user.
+fn tls(hosts: &[(HostName, u16)]) -> Result<Tls, CertificateError> {
+    let folder = certificate::folder(|name| std::env::var_os(name).map(PathBuf::from));
+    let hosts: Vec<_> = hosts.iter().map(|(host, _)| host.clone()).collect();
+    certificate::tls(&folder.ok_or(CertificateError::NoFolder)?, &hosts)
 }
 
 /// The app before it runs, and where it is to answer.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::certificate::CertificateError;
 use super::process::AppCommand;
 use crate::app;
 use crate::config::{
@@ -31,8 +32,11 @@ pub struct Settings {
     /// The container's ports. The first is `$PORT`; the app listens on any other
     /// one at 127.0.0.1 itself.
     pub ports: Vec<u16>,
-    /// Where the gateway listens; `None`: 127.0.0.1:8080, or a free port if that is taken.
+    /// Where the gateway listens; `None`: 127.0.0.1:8080, 8443 with TLS, or a free port if that
+    /// is taken.
     pub listen: Option<SocketAddr>,
+    /// Whether it speaks TLS, with a certificate of its own.
+    pub tls: bool,
     /// Where the operator's listener is.
     pub admin: SocketAddr,
     /// Where the app says that it is ready.
@@ -63,6 +67,9 @@ pub enum StartError {
     /// There is no port for the app.
     #[error("the system has no free port for the app")]
     FreePort(#[source] io::Error),
+    /// There is no certificate for it.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The gateway cannot start.
     #[error(transparent)]
     Gateway(#[from] app::StartError),
@@ -73,7 +80,7 @@ impl StartError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Name(_) | Self::Ports | Self::AppPort { .. } => true,
-            Self::FreePort(_) | Self::Gateway(_) => false,
+            Self::FreePort(_) | Self::Certificate(_) | Self::Gateway(_) => false,
         }
     }
 }
@@ -117,7 +124,7 @@ impl Settings {
     /// A gateway in front of the app alone.
     pub(super) fn config(
         &self,
-        listen: SocketAddr,
+        listen: Listener,
         endpoint: impl Fn(u16) -> SocketAddr,
     ) -> Result<Config, NameError> {
         let ports = self.ports.iter();
@@ -138,7 +145,7 @@ impl Settings {
         };
         Ok(Config {
             workers: WORKERS,
-            listeners: vec![Listener::at(listen)],
+            listeners: vec![listen],
             admin: Admin { address: self.admin },
             timeouts: Timeouts { drain_delay: Duration::ZERO, drain: DRAIN, ..Timeouts::default() },
             access_log: AccessLog { format: LogFormat::Text, ..AccessLog::default() },

@@ -30,6 +30,7 @@ mod resilience;
 mod routing;
 mod streaming;
 mod support;
+mod tls;
 mod upgrade;
 mod verbatim;
 mod websocket_http2;

@@ -8,18 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::caller::{get, request};
+use crate::support::tools::is_there;
 use crate::support::{Caller, EchoHeads, Gateway, HOST, LIMIT, ScriptedApp};
-
-/// Whether a program is there. In CI it has to be.
-fn is_there(program: &str) -> bool {
-    let version = Command::new(program).arg("--version").stdin(Stdio::null()).output();
-    let there = version.is_ok_and(|output| output.status.success());
-    if !there {
-        assert!(std::env::var_os("CI").is_none(), "{program} is missing, and CI must have it");
-        eprintln!("!!! {program} is not installed: NOTHING IS TESTED HERE !!!");
-    }
-    there
-}
 
 /// A process that serves at the port that it writes as its first line.
 struct RealApp {

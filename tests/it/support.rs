@@ -9,6 +9,8 @@ pub mod app;
 pub mod caller;
 pub mod edge;
 pub mod gateway;
+pub mod tls;
+pub mod tools;
 pub mod wire;
 
 pub use app::{EchoHeads, ScriptedApp};

@@ -82,6 +82,40 @@ fn the_echo_app_answers_with_the_headers_that_the_gateway_adds() {
     assert_eq!(end.errors, "");
 }
 
+/// Runs a line of the banner as a person would.
+fn paste(line: &str) -> String {
+    let output = Command::new("sh").args(["-c", line]).stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{line}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+#[test]
+fn the_lines_to_paste_work_over_tls_and_the_certificate_is_kept() {
+    let curl = Command::new("curl").arg("-V").stdout(Stdio::null()).status();
+    if !curl.is_ok_and(|status| status.success()) {
+        eprintln!("NOT TESTED: there is no curl on this machine");
+        assert!(std::env::var_os("CI").is_none(), "CI must have curl");
+        return;
+    }
+    let cache = tempfile::tempdir().unwrap();
+    let mut certificates = Vec::new();
+    for _ in 0..2 {
+        let mut session = Session::start_tls(cache.path());
+        session.line("  https://echo-demo.localhost:");
+        for ending in [":", "-d '", "https://127.0.0.1:"] {
+            let line = session.line("  curl ");
+            assert!(line.contains(ending), "{line}");
+            let answer = paste(&format!("{} -sS", line.trim()));
+            assert!(answer.contains(r#""x-forwarded-proto": "https""#), "{answer}");
+        }
+        let file = session.line(&cache.path().display().to_string());
+        certificates.push(std::fs::read_to_string(file.trim()).unwrap());
+        session.stop(Signal::INT);
+    }
+    assert_eq!(certificates[0], certificates[1]);
+}
+
 #[test]
 fn every_port_of_the_echo_app_has_a_host() {
     let mut session = Session::start(&["--app", "acme/web-api", "--port", "80", "--port", "9000"]);

@@ -5,6 +5,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -39,8 +40,18 @@ impl Session {
         Self::start_exactly(&[&ports, arguments].concat())
     }
 
+    /// Starts `dev --tls`, its certificate kept in a folder within `cache`.
+    pub fn start_tls(cache: &Path) -> Self {
+        let arguments = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--tls"];
+        Self::start_with(&arguments, &[("XDG_CACHE_HOME", cache)])
+    }
+
     /// Starts `dev` with these arguments, its probes quick unless they say otherwise.
     pub fn start_exactly(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, &[])
+    }
+
+    fn start_with(arguments: &[&str], environment: &[(&str, &Path)]) -> Self {
         let quick = [["--initial-delay", "50ms"], ["--period", "100ms"]];
         let quick = quick.into_iter().filter(|[name, _]| !arguments.contains(name)).flatten();
         let mut child = Command::new(PROGRAM)
@@ -48,6 +59,7 @@ impl Session {
             .args(quick)
             .args(arguments)
             .env_remove("RUST_LOG")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -61,11 +61,9 @@ pub(super) async fn shake(
 }
 
 /// Exchanges messages until both sides have keys.
-///
-/// The tickets that end a TLS 1.3 handshake are not sent here: they leave with the first answer.
 async fn agree(stream: &mut TlsStream, turns: &Turns) -> Result<(), Failure> {
     let gone = |_: io::Error| Failure::Gone;
-    loop {
+    while stream.session().is_handshaking() {
         if stream.is_drained() && poll_fn(|cx| stream.poll_fill(cx)).await.map_err(gone)? == 0 {
             return Err(Failure::Gone);
         }
@@ -73,7 +71,7 @@ async fn agree(stream: &mut TlsStream, turns: &Turns) -> Result<(), Failure> {
             .take(|| {
                 let result = stream.process();
                 // Sent before the turn ends: the caller works while others compute.
-                if result.is_err() || stream.session().is_handshaking() {
+                if result.is_err() || !ends_with_tickets(stream.session()) {
                     stream.send_at_once();
                 }
                 result
@@ -83,11 +81,17 @@ async fn agree(stream: &mut TlsStream, turns: &Turns) -> Result<(), Failure> {
             tracing::debug!(%error, "TLS handshake failed");
             return Err(failure(&error));
         }
-        if !stream.session().is_handshaking() {
-            return Ok(());
+        if !ends_with_tickets(stream.session()) {
+            poll_fn(|cx| stream.poll_send(cx)).await.map_err(gone)?;
         }
-        poll_fn(|cx| stream.poll_send(cx)).await.map_err(gone)?;
     }
+    Ok(())
+}
+
+/// In TLS 1.3 all that is left to send at the end are tickets: they leave with the first answer,
+/// in the same system call and mostly in the same packet.
+fn ends_with_tickets(session: &ServerConnection) -> bool {
+    !session.is_handshaking() && session.protocol_version() == Some(ProtocolVersion::TLSv1_3)
 }
 
 /// A TLS record begins with its type, 20 to 24; an HTTP request with a method.

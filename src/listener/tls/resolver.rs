@@ -42,13 +42,11 @@ impl Resolver {
         resolver.exact.values_mut().chain(resolver.wildcard.values_mut()).for_each(prefer);
         if let Some(Loaded { pair: first, .. }) = pairs.first() {
             // With its twins of other key types, for callers who cannot check the first.
-            resolver.default = first
-                .names
-                .first()
-                .and_then(|name| resolver.named(name.trim_start_matches("*.")))
-                .filter(|twins| twins.iter().any(|key| Arc::ptr_eq(key, &first.key)))
-                .cloned()
-                .unwrap_or_else(|| vec![first.key.clone()]);
+            let twins = first.names.first().and_then(|name| match name.strip_prefix("*.") {
+                Some(parent) => resolver.wildcard.get(parent),
+                None => resolver.exact.get(name),
+            });
+            resolver.default = twins.cloned().unwrap_or_else(|| vec![first.key.clone()]);
         }
         resolver
     }

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+use rustls::ClientConfig;
+
+use super::tls::Session;
 use super::wire::{Chunked, Ended, Head, Wire, fields_of, send_until_blocked};
 use super::{Gateway, HOST, LIMIT, QUIET, show};
 
@@ -14,6 +17,7 @@ use super::{Gateway, HOST, LIMIT, QUIET, show};
 pub struct Caller {
     stream: Arc<TcpStream>,
     wire: Wire,
+    tls: Option<Session>,
 }
 
 /// A response as it came.
@@ -103,7 +107,33 @@ impl Caller {
 
     fn of(stream: TcpStream) -> Self {
         let stream = Arc::new(stream);
-        Self { wire: Wire::new(stream.clone(), None), stream }
+        Self { wire: Wire::new(stream.clone(), None), stream, tls: None }
+    }
+
+    /// Connects over TLS and asks for `name`.
+    #[track_caller]
+    pub fn over_tls(address: SocketAddr, config: &Arc<ClientConfig>, name: &str) -> Self {
+        Self::try_over_tls(address, config, name).expect("the handshake succeeds")
+    }
+
+    /// The same where the handshake may fail.
+    pub fn try_over_tls(
+        address: SocketAddr,
+        config: &Arc<ClientConfig>,
+        name: &str,
+    ) -> io::Result<Self> {
+        let stream = Arc::new(TcpStream::connect_timeout(&address, LIMIT)?);
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream.set_write_timeout(Some(LIMIT)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let tls = Session::begin(stream.clone(), config, name)?;
+        Ok(Self { wire: Wire::over(tls.clone()), stream, tls: Some(tls) })
+    }
+
+    /// The session of a connection over TLS.
+    #[track_caller]
+    pub fn session(&self) -> &Session {
+        self.tls.as_ref().expect("a connection over TLS")
     }
 
     /// One request on a connection of its own.
@@ -132,7 +162,10 @@ impl Caller {
 
     /// Sends bytes to a gateway that may not want them any more.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        (&*self.stream).write_all(bytes.as_ref())
+        match &self.tls {
+            Some(tls) => tls.send(bytes.as_ref()),
+            None => (&*self.stream).write_all(bytes.as_ref()),
+        }
     }
 
     /// Sends `piece` again and again until no more is taken for `patience`, or `limit`
@@ -177,7 +210,7 @@ impl Caller {
         } else {
             match self.wire.rest(&mut body.content) {
                 Ended::Eof => Ok(()),
-                Ended::Reset => Err(Ended::Reset),
+                ended => Err(ended),
             }
         };
         Ok(Response {

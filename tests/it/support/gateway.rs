@@ -16,7 +16,7 @@ use super::{LIMIT, eventually};
 /// A running gateway; dropping it drains it and asserts that it ended clean.
 pub struct Gateway {
     config: Config,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     admin: SocketAddr,
     shared: Arc<Shared>,
     commands: tokio::sync::mpsc::Sender<Command>,
@@ -65,23 +65,28 @@ impl Gateway {
                     .unwrap();
                 let result = runtime.block_on(async {
                     let bound = app::bind(config).map_err(|error| error.to_string())?;
-                    let addresses = (bound.addresses()[0], bound.admin_address());
+                    let addresses = (bound.addresses().to_vec(), bound.admin_address());
                     started.send((addresses, bound.shared().clone())).unwrap();
                     bound.run(receiver).await.map_err(|error| error.to_string())
                 });
                 let _ = end.send(result);
             }
         });
-        let ((address, admin), shared) = bound.recv_timeout(LIMIT).expect("the gateway starts");
+        let ((addresses, admin), shared) = bound.recv_timeout(LIMIT).expect("the gateway starts");
         let (thread, draining) = (Some(thread), AtomicBool::new(false));
-        let gateway = Self { config, address, admin, shared, commands, ended, thread, draining };
+        let gateway = Self { config, addresses, admin, shared, commands, ended, thread, draining };
         gateway.wait_applied();
         gateway
     }
 
     /// The first listener's address.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses[0]
+    }
+
+    /// Every listener's address.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// The admin listener's address.

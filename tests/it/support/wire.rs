@@ -15,6 +15,8 @@ pub enum Ended {
     Eof,
     /// By a reset.
     Reset,
+    /// Over TLS: without the `close_notify` that makes it an end.
+    Cut,
 }
 
 /// A message head as it came.
@@ -114,9 +116,18 @@ pub struct Chunked {
     pub trailers: Vec<String>,
 }
 
+/// A socket that somebody else writes to.
+struct Shared(Arc<TcpStream>);
+
+impl Read for Shared {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        (&*self.0).read(buffer)
+    }
+}
+
 /// The reading side of a connection.
 pub struct Wire {
-    stream: Arc<TcpStream>,
+    stream: Box<dyn Read + Send>,
     buffer: Vec<u8>,
     record: Option<Arc<Mutex<Vec<u8>>>>,
 }
@@ -126,7 +137,12 @@ impl Wire {
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream.set_write_timeout(Some(LIMIT)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: Vec::new(), record }
+        Self { stream: Box::new(Shared(stream)), buffer: Vec::new(), record }
+    }
+
+    /// Off something that is read in another way.
+    pub fn over(stream: impl Read + Send + 'static) -> Self {
+        Self { stream: Box::new(stream), buffer: Vec::new(), record: None }
     }
 
     /// What came and was not used yet.
@@ -138,8 +154,7 @@ impl Wire {
     #[track_caller]
     pub fn fill(&mut self) -> Result<(), Ended> {
         let mut piece = vec![0; 64 << 10];
-        let mut stream = &*self.stream;
-        match stream.read(&mut piece) {
+        match self.stream.read(&mut piece) {
             Ok(0) => Err(Ended::Eof),
             Ok(length) => {
                 if let Some(record) = &self.record {
@@ -152,6 +167,7 @@ impl Wire {
                 panic!("nothing came for {LIMIT:?}; unused so far: {}", show(&self.buffer))
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(Ended::Cut),
             Err(_) => Err(Ended::Reset),
         }
     }
