@@ -156,6 +156,9 @@ pub enum Error {
     /// The app did not begin to answer in time.
     #[error("the app did not answer in time")]
     ResponseTimeout,
+    /// The deadline that the caller gave its gRPC call has passed.
+    #[error("the call's deadline has passed")]
+    DeadlineExceeded,
     /// The app's response body stalled.
     #[error("the app's response stalled")]
     AppBodyTimeout,
@@ -191,6 +194,7 @@ impl Error {
             | Self::AppNotUpgraded
             | Self::UpgradeTimeout
             | Self::ResponseTimeout
+            | Self::DeadlineExceeded
             | Self::AppBodyTimeout => Side::App,
         }
     }
@@ -217,6 +221,7 @@ impl Error {
             | Self::AppNotUpgraded => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout
             | Self::ResponseTimeout
+            | Self::DeadlineExceeded
             | Self::AppBodyTimeout
             | Self::UpgradeTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -245,9 +250,10 @@ impl Error {
             Self::AppMalformed(_) => "http_protocol_error",
             Self::AppHeadTooLarge { .. } => "http_response_header_section_size",
             Self::AppUpgraded | Self::AppNotUpgraded => "http_upgrade_failed",
-            Self::ResponseTimeout | Self::AppBodyTimeout | Self::UpgradeTimeout => {
-                "http_response_timeout"
-            }
+            Self::ResponseTimeout
+            | Self::DeadlineExceeded
+            | Self::AppBodyTimeout
+            | Self::UpgradeTimeout => "http_response_timeout",
             Self::Internal => "proxy_internal_error",
         }
     }
@@ -278,6 +284,7 @@ impl Error {
             Self::AppNotUpgraded => "app_not_upgraded",
             Self::UpgradeTimeout => "upgrade_timeout",
             Self::ResponseTimeout => "response_timeout",
+            Self::DeadlineExceeded => "deadline_exceeded",
             Self::AppBodyTimeout => "app_body_timeout",
             Self::Internal => "internal",
         }
@@ -338,6 +345,7 @@ impl Error {
             | Self::AppNotUpgraded
             | Self::UpgradeTimeout
             | Self::ResponseTimeout
+            | Self::DeadlineExceeded
             | Self::AppBodyTimeout => false,
         }
     }

@@ -19,6 +19,7 @@ use crate::upstream::Upstream;
 
 pub mod admit;
 pub mod date;
+pub mod grpc;
 pub mod headers;
 pub mod host;
 pub mod record;
@@ -136,7 +137,7 @@ impl Gateway {
         record.failed(error);
         let mut response = reply::problem(error, record.execution_id(), None);
         self.date.ensure(&mut response);
-        record.answered(&response);
+        record.answered(response.status);
         (response, record)
     }
 
@@ -150,15 +151,29 @@ impl Gateway {
         let settings = self.settings();
         let mut record =
             Record::open(&self.shared, self.ids.borrow_mut().mint(), peer, &request, &settings);
-        let mut response = match self.proxy(&mut request, peer, &mut record, &settings).await {
-            Ok(response) => response,
+        let mut call = grpc::Call::of(&request.fields);
+        if let Some(call) = &call {
+            record.called(call.outcome());
+        }
+        let proxied = self.proxy(&mut request, peer, &mut record, &settings);
+        let mut response = match grpc::in_time(call.as_mut(), proxied).await {
+            Ok(mut response) => {
+                record.answered(response.status);
+                if let Some(call) = call {
+                    call.follow(&mut response);
+                }
+                response
+            }
             Err(error) => {
                 record.failed(&error);
-                reply::problem(&error, record.execution_id(), Some(&request))
+                record.answered(error.status());
+                match call {
+                    Some(call) => reply::trailers_only(&error, record.execution_id(), &call),
+                    None => reply::problem(&error, record.execution_id(), Some(&request)),
+                }
             }
         };
         self.date.ensure(&mut response);
-        record.answered(&response);
         (response, record)
     }
 

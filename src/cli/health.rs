@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Failure;
-use crate::upstream::health;
+use crate::upstream::health::{self, Speech};
 
 /// Arguments of `health`.
 #[derive(Debug, Args)]
@@ -21,6 +21,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let probe = health::probe(arguments.admin, &arguments.path, Duration::from_secs(2));
+    let probe =
+        health::probe(arguments.admin, &arguments.path, Speech::Http1, Duration::from_secs(2));
     super::runtime()?.block_on(probe).map_err(Failure::running)
 }

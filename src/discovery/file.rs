@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use tokio::task::AbortHandle;
 
-use crate::config::{App, Config};
+use crate::config::{App, Config, Protocol};
 use crate::gateway::Shared;
 use crate::gateway::routes::{AppSpec, PortSpec};
 use crate::ids::HostName;
 use crate::upstream::app::{Endpoint, Route};
-use crate::upstream::health::{self, Timings};
+use crate::upstream::health::{self, Speech, Timings};
 
 /// Keeps the route table and the probes as the configuration says.
 pub struct FileDiscovery {
@@ -26,6 +26,7 @@ pub struct FileDiscovery {
 
 struct Probe {
     path: String,
+    protocol: Protocol,
     task: AbortHandle,
 }
 
@@ -82,7 +83,10 @@ impl FileDiscovery {
             for endpoint in &route.endpoints {
                 wanted.insert(endpoint.id());
                 let known = self.probes.get(&endpoint.id());
-                if known.is_none_or(|probe| probe.path != app.health_path) {
+                let is_asked = |probe: &Probe| {
+                    (&probe.path, probe.protocol) == (&app.health_path, route.protocol)
+                };
+                if !known.is_some_and(is_asked) {
                     let probe = start(&route, endpoint, &app.health_path, timings);
                     if let Some(old) = self.probes.insert(endpoint.id(), probe) {
                         old.task.abort();
@@ -111,10 +115,11 @@ impl Drop for FileDiscovery {
 fn start(route: &Route, endpoint: &Arc<Endpoint>, path: &str, timings: Timings) -> Probe {
     let (endpoint, shared) = (endpoint.clone(), route.shared.clone());
     let (app, path) = (route.app.clone(), path.to_owned());
-    let watched = path.clone();
+    let (watched, protocol) = (path.clone(), route.protocol);
     let task = tokio::spawn(async move {
         let address = endpoint.address();
-        health::watch(address, &watched, timings, |report| {
+        let speech = || speech(protocol, &endpoint);
+        health::watch(address, &watched, timings, speech, |report| {
             let was_ready = endpoint.is_ready();
             endpoint.set_ready(report.ready);
             if report.ready && !was_ready {
@@ -126,7 +131,15 @@ fn start(route: &Route, endpoint: &Arc<Endpoint>, path: &str, timings: Timings) 
         })
         .await;
     });
-    Probe { path, task: task.abort_handle() }
+    Probe { path, protocol, task: task.abort_handle() }
+}
+
+fn speech(protocol: Protocol, endpoint: &Endpoint) -> Speech {
+    match (protocol, endpoint.speaks_http2()) {
+        (Protocol::Http1, _) | (Protocol::Auto, Some(false)) => Speech::Http1,
+        (Protocol::H2c, _) | (Protocol::Auto, Some(true)) => Speech::Http2,
+        (Protocol::Auto, None) => Speech::Either,
+    }
 }
 
 /// The app as the route table takes it.

@@ -7,9 +7,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 
 use super::admit::Turn;
+use super::grpc::Outcome;
 use super::headers::forwarded::Peer;
 use super::{Settings, Shared};
 use crate::clock::Instant;
@@ -17,7 +18,7 @@ use crate::config::LogFormat;
 use crate::error::Error;
 use crate::fields::Known;
 use crate::ids::ExecutionId;
-use crate::message::{Request, Response, Version};
+use crate::message::{Request, Version};
 use crate::telemetry::access_log::{self, Line};
 use crate::upstream::Journey;
 use crate::upstream::app::Route;
@@ -34,6 +35,7 @@ pub struct Record {
     route: Option<Arc<Route>>,
     journey: Journey,
     status: Option<u16>,
+    grpc: Option<Outcome>,
     reason: &'static str,
     bytes_in: u64,
     bytes_out: u64,
@@ -83,6 +85,7 @@ impl Record {
             route: None,
             journey: Journey::default(),
             status: None,
+            grpc: None,
             reason: "",
             bytes_in: 0,
             bytes_out: 0,
@@ -118,9 +121,15 @@ impl Record {
         self.reason = error.reason();
     }
 
-    /// This response goes to the caller.
-    pub fn answered(&mut self, response: &Response) {
-        self.status = Some(response.status.as_u16());
+    /// The request is a gRPC call, whose outcome is told there.
+    pub fn called(&mut self, outcome: Outcome) {
+        self.grpc = Some(outcome);
+    }
+
+    /// A response of this status goes to the caller. A gRPC call that failed counts by what any
+    /// other request would have got.
+    pub fn answered(&mut self, status: StatusCode) {
+        self.status = Some(status.as_u16());
     }
 
     /// Bytes of the request body that came.
@@ -185,6 +194,7 @@ impl Record {
             target: &text(&self.target),
             version: self.version.as_str(),
             status: self.status.unwrap_or(0),
+            grpc_status: self.grpc.as_ref().and_then(|outcome| outcome.get()),
             client: self.client,
             upstream: self.journey.endpoint.as_ref().map(|endpoint| endpoint.address()),
             attempts: self.journey.attempts,

@@ -2,12 +2,13 @@
 //!
 //! `application/problem+json` (RFC 9457) for programs and people, `Proxy-Status`
 //! (RFC 9209) for tools, and the execution id to quote. Never an address, a pod
-//! or a version.
+//! or a version. A gRPC call gets a status of its own kind instead of the first.
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
+use super::grpc::Call;
 use super::headers::reserved;
 use crate::body::Body;
 use crate::error::Error;
@@ -37,11 +38,7 @@ pub fn problem(error: &Error, execution_id: &ExecutionId, request: Option<&Reque
     };
     let mut fields = Fields::default();
     fields.add("content-type", HeaderValue::from_static("application/problem+json"));
-    fields.add("proxy-status", proxy_status(error));
-    reserved::insert_id(&mut fields, execution_id);
-    if let Some(seconds) = error.retry_after() {
-        fields.add("retry-after", HeaderValue::from(seconds));
-    }
+    put_usual(&mut fields, error, execution_id);
     if matches!(error, Error::MethodNotAllowed) {
         // RFC 9110 section 15.5.6 asks for it; what the app allows beyond is not known here.
         fields
@@ -57,6 +54,30 @@ pub fn problem(error: &Error, execution_id: &ExecutionId, request: Option<&Reque
         declared_length: head_only.then_some(body.len() as u64),
         body: if head_only { Body::empty() } else { Body::full(body) },
         close: error.closes_connection(),
+    }
+}
+
+/// The answer to a gRPC call that failed: a head that is its trailers, in any version of HTTP.
+pub fn trailers_only(error: &Error, execution_id: &ExecutionId, call: &Call) -> Response {
+    let mut fields = Fields::default();
+    call.fail(&mut fields, error);
+    put_usual(&mut fields, error, execution_id);
+    Response {
+        status: StatusCode::OK,
+        reason: None,
+        fields,
+        declared_length: None,
+        body: Body::empty(),
+        close: error.closes_connection(),
+    }
+}
+
+/// What every answer of the gateway's own carries.
+fn put_usual(fields: &mut Fields, error: &Error, execution_id: &ExecutionId) {
+    fields.add("proxy-status", proxy_status(error));
+    reserved::insert_id(fields, execution_id);
+    if let Some(seconds) = error.retry_after() {
+        fields.add("retry-after", HeaderValue::from(seconds));
     }
 }
 

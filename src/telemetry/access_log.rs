@@ -26,6 +26,8 @@ pub struct Line<'a> {
     pub version: &'a str,
     /// What the caller got; 0 for nothing.
     pub status: u16,
+    /// The status of a gRPC call, if it ended with one.
+    pub grpc_status: Option<u32>,
     /// The caller's address.
     pub client: SocketAddr,
     /// The endpoint of the last try.
@@ -56,6 +58,7 @@ pub fn write(line: &Line<'_>) {
         url.path = %line.target.escape_debug(),
         network.protocol.version = line.version,
         http.response.status_code = line.status,
+        rpc.grpc.status_code = line.grpc_status,
         client.address = %line.client,
         upstream.address = line.upstream.map(tracing::field::display),
         attempts = line.attempts,

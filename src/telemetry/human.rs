@@ -46,6 +46,7 @@ struct Request {
     method: String,
     path: String,
     status: u64,
+    grpc: u64,
     millis: f64,
     app: String,
     host: String,
@@ -72,8 +73,10 @@ impl Visit for Request {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        if field.name() == "http.response.status_code" {
-            self.status = value;
+        match field.name() {
+            "http.response.status_code" => self.status = value,
+            "rpc.grpc.status_code" => self.grpc = value,
+            _ => {}
         }
     }
 
@@ -98,6 +101,9 @@ impl Request {
         let app = if self.app.is_empty() { self.host.clone() } else { self.app.clone() };
         let (method, path, millis) = (&self.method, &self.path, self.millis);
         write!(writer, " {method} {path} {on}{status}{off} {millis:.1}ms {app}")?;
+        if self.grpc != 0 {
+            write!(writer, " grpc-status {}", self.grpc)?;
+        }
         if !self.reason.is_empty() {
             write!(writer, " {on}{}{off}", self.reason)?;
         }

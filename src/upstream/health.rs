@@ -13,13 +13,16 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, header};
+use http::{Request, Response, header};
 use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::{self, Instant, MissedTickBehavior};
+
+mod http2;
 
 /// What a probe calls itself, so that an app can leave it out of its logs.
 const USER_AGENT: &str = "ignite-gateway-probe";
@@ -58,6 +61,17 @@ impl Timings {
     }
 }
 
+/// What a probe speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speech {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+    /// HTTP/1.1, and HTTP/2 where that is not understood: nobody has asked the app yet.
+    Either,
+}
+
 /// Why a probe failed.
 #[derive(Debug, Error)]
 pub enum ProbeFailure {
@@ -73,8 +87,8 @@ pub enum ProbeFailure {
     /// The answer's status was not 2xx.
     #[error("the answer was {0}, not 2xx")]
     Status(u16),
-    /// The answer was no HTTP/1.1, or broke off.
-    #[error("the answer was not valid HTTP/1.1 or broke off")]
+    /// The answer was no HTTP, or broke off.
+    #[error("the answer was not valid HTTP or broke off")]
     Broken(#[source] hyper::Error),
     /// The health path cannot be written into a request.
     #[error("the health path cannot be requested")]
@@ -102,7 +116,7 @@ pub enum Change {
 }
 
 /// Probes `address` for ever and tells `on_result` of each probe; the app counts
-/// as unready until a probe says otherwise.
+/// as unready until a probe says otherwise. `speech` is asked before each probe.
 ///
 /// Ends only when dropped or aborted. A caller that wants liveness as well feeds
 /// the outcomes to a second [`Tally`] that begins ready.
@@ -110,9 +124,10 @@ pub async fn watch(
     address: SocketAddr,
     path: &str,
     timings: Timings,
+    speech: impl Fn() -> Speech,
     on_result: impl FnMut(Report),
 ) -> Infallible {
-    repeat(timings, || probe(address, path, timings.timeout), on_result).await
+    repeat(timings, || probe(address, path, speech(), timings.timeout), on_result).await
 }
 
 async fn repeat<P>(
@@ -138,30 +153,41 @@ where
 }
 
 /// Asks once: `GET path` at `address`, where 2xx within `timeout` is success.
-pub async fn probe(address: SocketAddr, path: &str, timeout: Duration) -> Result<(), ProbeFailure> {
-    time::timeout(timeout, exchange(address, path)).await.unwrap_or(Err(ProbeFailure::Timeout))
+pub async fn probe(
+    address: SocketAddr,
+    path: &str,
+    speech: Speech,
+    timeout: Duration,
+) -> Result<(), ProbeFailure> {
+    let exchange = async {
+        match speech {
+            Speech::Http1 => over_http1(address, path).await,
+            Speech::Http2 => http2::exchange(address, path).await,
+            Speech::Either => match over_http1(address, path).await {
+                Err(ProbeFailure::Broken(_)) => http2::exchange(address, path).await,
+                known => known,
+            },
+        }
+    };
+    time::timeout(timeout, exchange).await.unwrap_or(Err(ProbeFailure::Timeout))
 }
 
-async fn exchange(address: SocketAddr, path: &str) -> Result<(), ProbeFailure> {
+async fn over_http1(address: SocketAddr, path: &str) -> Result<(), ProbeFailure> {
     let request = Request::get(path)
         .header(header::HOST, address.to_string())
         .header(header::USER_AGENT, USER_AGENT)
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(ProbeFailure::Path)?;
-    let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
-        io::ErrorKind::ConnectionRefused => ProbeFailure::Refused,
-        _ => ProbeFailure::Unreachable(error),
-    })?;
-    let (sender, connection) = http1::Builder::new()
+    let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(MAX_RESPONSE)
-        .handshake(TokioIo::new(stream))
+        .handshake(connect(address).await?)
         .await
         .map_err(ProbeFailure::Broken)?;
 
     // The connection is driven right here: dropping the probe closes it. It may
     // end first, with the answer already handed over: the answer decides then.
-    let mut answer = pin!(answer(sender, request));
+    let mut answer = pin!(judge(sender.send_request(request)));
     tokio::select! {
         biased;
         result = &mut answer => result,
@@ -169,11 +195,18 @@ async fn exchange(address: SocketAddr, path: &str) -> Result<(), ProbeFailure> {
     }
 }
 
-async fn answer(
-    mut sender: http1::SendRequest<Empty<Bytes>>,
-    request: Request<Empty<Bytes>>,
+async fn connect(address: SocketAddr) -> Result<TokioIo<TcpStream>, ProbeFailure> {
+    let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => ProbeFailure::Refused,
+        _ => ProbeFailure::Unreachable(error),
+    })?;
+    Ok(TokioIo::new(stream))
+}
+
+async fn judge(
+    response: impl Future<Output = hyper::Result<Response<Incoming>>>,
 ) -> Result<(), ProbeFailure> {
-    let response = sender.send_request(request).await.map_err(ProbeFailure::Broken)?;
+    let response = response.await.map_err(ProbeFailure::Broken)?;
     let status = response.status();
     if !status.is_success() {
         return Err(ProbeFailure::Status(status.as_u16()));

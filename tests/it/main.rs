@@ -21,6 +21,7 @@ mod bodies;
 mod endpoints;
 mod failures;
 mod framing;
+mod grpc;
 mod headers;
 mod hostile;
 mod lifecycle;

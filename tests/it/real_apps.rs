@@ -12,14 +12,14 @@ use crate::support::tools::is_there;
 use crate::support::{Caller, EchoHeads, Gateway, HOST, LIMIT, ScriptedApp};
 
 /// A process that serves at the port that it writes as its first line.
-struct RealApp {
+pub struct RealApp {
     child: Child,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl RealApp {
     #[track_caller]
-    fn start(mut command: Command) -> Self {
+    pub fn start(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let out = child.stdout.take().unwrap();

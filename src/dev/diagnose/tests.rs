@@ -80,12 +80,13 @@ fn a_slow_health_path_hears_the_limit() {
 
 #[tokio::test]
 async fn an_answer_that_is_no_http_is_told_to_drop_tls() {
+    use crate::upstream::health::{Speech, probe};
     use tokio::io::AsyncWriteExt as _;
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let limit = std::time::Duration::from_secs(20);
-    let (result, ()) = tokio::join!(crate::upstream::health::probe(address, "/", limit), async {
+    let (result, ()) = tokio::join!(probe(address, "/", Speech::Http1, limit), async {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.write_all(b"\x15\x03\x03\x00\x02\x02\x46\r\n\r\n").await.unwrap();
     });

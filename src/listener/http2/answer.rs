@@ -170,6 +170,10 @@ impl Stream {
             }
             Err(failure) => Err(Stop::Stream(failure)),
         };
+        if let Err(Stop::Body(Error::DeadlineExceeded)) = &result {
+            // The caller knows its deadline and needs no error: RFC 9113 section 7.
+            self.session.reset(self.id, Code::CANCEL);
+        }
         if let Some(record) = &mut record {
             record.received(self.session.received(self.id));
             if let Err(stop) = &result {

@@ -127,7 +127,7 @@ async fn asked(listener: &TcpListener) -> (TcpStream, String) {
 
 async fn outcome(reply: &'static [u8]) -> Result<(), ProbeFailure> {
     let (address, server) = scripted(reply).await;
-    let outcome = probe(address, "/healthz", PATIENT).await;
+    let outcome = probe(address, "/healthz", Speech::Http1, PATIENT).await;
     server.await.unwrap();
     outcome
 }
@@ -135,7 +135,7 @@ async fn outcome(reply: &'static [u8]) -> Result<(), ProbeFailure> {
 #[tokio::test]
 async fn the_request_is_a_plain_get_that_names_the_probe() {
     let (address, server) = scripted(b"HTTP/1.1 204 No Content\r\n\r\n").await;
-    probe(address, "/up?deep=%2F", PATIENT).await.unwrap();
+    probe(address, "/up?deep=%2F", Speech::Http1, PATIENT).await.unwrap();
     let mut lines: Vec<_> =
         server.await.unwrap().trim_end().lines().map(str::to_lowercase).collect();
     lines[1..].sort_unstable();
@@ -186,7 +186,7 @@ async fn garbage_and_broken_answers_are_failures() {
 async fn an_app_that_closes_at_once_is_broken() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (result, ()) = tokio::join!(probe(address, "/", PATIENT), async {
+    let (result, ()) = tokio::join!(probe(address, "/", Speech::Http1, PATIENT), async {
         drop(listener.accept().await.unwrap());
     });
     assert!(matches!(result, Err(ProbeFailure::Broken(_))), "{result:?}");
@@ -196,7 +196,7 @@ async fn an_app_that_closes_at_once_is_broken() {
 async fn an_app_that_never_answers_times_out() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let result = probe(address, "/", Duration::from_millis(30)).await;
+    let result = probe(address, "/", Speech::Http1, Duration::from_millis(30)).await;
     assert!(matches!(result, Err(ProbeFailure::Timeout)), "{result:?}");
 }
 
@@ -211,7 +211,7 @@ async fn an_endless_body_does_not_hold_the_probe() {
             next = stream.write_all(&[b'x'; 4096]).await;
         }
     };
-    let (result, ()) = tokio::join!(probe(address, "/", PATIENT), server);
+    let (result, ()) = tokio::join!(probe(address, "/", Speech::Http1, PATIENT), server);
     result.unwrap();
 }
 
@@ -226,7 +226,7 @@ async fn an_endless_head_does_not_fill_memory() {
             next = stream.write_all(&[b'x'; 4096]).await;
         }
     };
-    let (result, ()) = tokio::join!(probe(address, "/", PATIENT), server);
+    let (result, ()) = tokio::join!(probe(address, "/", Speech::Http1, PATIENT), server);
     assert!(matches!(result, Err(ProbeFailure::Broken(_))), "{result:?}");
 }
 
@@ -235,14 +235,14 @@ async fn a_port_that_nobody_listens_on_is_refused() {
     // Bound and not listening: no other test can take the port meanwhile.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-    let result = probe(socket.local_addr().unwrap(), "/", PATIENT).await;
+    let result = probe(socket.local_addr().unwrap(), "/", Speech::Http1, PATIENT).await;
     assert!(matches!(result, Err(ProbeFailure::Refused)), "{result:?}");
 }
 
 #[tokio::test]
 async fn a_path_that_no_request_can_carry_is_named_as_such() {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let result = probe(address, "/a b", PATIENT).await;
+    let result = probe(address, "/a b", Speech::Http1, PATIENT).await;
     assert!(matches!(result, Err(ProbeFailure::Path(_))), "{result:?}");
 }
 
@@ -269,7 +269,8 @@ async fn the_watch_probes_over_real_sockets() {
     };
     let (seen, mut reports) = mpsc::unbounded_channel();
     let watching = tokio::spawn(async move {
-        watch(address, "/healthz", timings, |report| seen.send(report).unwrap()).await
+        watch(address, "/healthz", timings, || Speech::Http1, |report| seen.send(report).unwrap())
+            .await
     });
     let readiness = async {
         for (ready, change) in
