@@ -5,6 +5,7 @@
 //! with an [`Error`] that becomes the answer.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -155,8 +156,12 @@ impl Gateway {
         if let Some(call) = &call {
             record.called(call.outcome());
         }
-        let proxied = self.proxy(&mut request, peer, &mut record, &settings);
-        let mut response = match grpc::in_time(call.as_mut(), proxied).await {
+        let proxied = {
+            // Pinned where it is made: it is large, and passed by value it would be there twice.
+            let proxied = pin!(self.proxy(&mut request, peer, &mut record, &settings));
+            grpc::in_time(call.as_mut(), proxied).await
+        };
+        let mut response = match proxied {
             Ok(mut response) => {
                 record.answered(response.status);
                 if let Some(call) = call {

@@ -85,10 +85,10 @@ impl Listener {
         let accepted = Box::pin(tls.accept(stream, &settings, &local.turns, counts, &mut drain));
         match accepted.await {
             Accepted::Session(stream) if stream.is_http2() => {
-                http2::serve(*stream, BytesMut::new(), peer.over_tls(), gateway, drain).await;
+                http2::serve(stream, BytesMut::new(), peer.over_tls(), gateway, drain).await;
             }
             Accepted::Session(stream) => {
-                connection::serve(*stream, peer.over_tls(), gateway, drain).await;
+                connection::serve(stream, peer.over_tls(), gateway, drain).await;
             }
             Accepted::Plain(stream) => {
                 let error = Error::Malformed(Malformed::PlainHttp);

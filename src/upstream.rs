@@ -3,6 +3,9 @@
 //!
 //! Everything here belongs to one worker and runs in the request's own task.
 //! What workers share are the counters and flags of [`app::Endpoint`].
+//!
+//! What a request seldom waits for (a connection, a ready endpoint) waits in a
+//! box of its own: the future of every request would be as large otherwise.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -89,8 +92,8 @@ pub struct Failure {
 #[derive(Default)]
 struct Exchanges {
     upgrade: Asked,
-    http1: Option<exchange::Exchange>,
-    http2: Option<http2::exchange::Exchange>,
+    http1: Option<Box<exchange::Exchange>>,
+    http2: Option<Box<http2::exchange::Exchange>>,
 }
 
 /// Whether a request asks to switch to another protocol.
@@ -226,7 +229,7 @@ impl Upstream {
         if let Some(known) = endpoint.speaks_http2() {
             return Ok(known);
         }
-        let found = self.http2.probe(endpoint, timeouts, limits).await?;
+        let found = Box::pin(self.http2.probe(endpoint, timeouts, limits)).await?;
         endpoint.found_to_speak_http2(found);
         Ok(found)
     }
@@ -261,7 +264,8 @@ impl Upstream {
             return Ok(endpoint);
         }
         let start = Instant::now();
-        let ready = wait::for_ready_endpoint(route, find, timeouts.ready, limits.app_queue).await;
+        let ready = wait::for_ready_endpoint(route, find, timeouts.ready, limits.app_queue);
+        let ready = Box::pin(ready).await;
         journey.waited += start.elapsed();
         ready?;
         balance::choose(&route.endpoints, &[], &mut self.random.borrow_mut())
@@ -277,7 +281,7 @@ impl Upstream {
         if !fresh && let Some(connection) = self.pool.lease(endpoint) {
             return Ok(connection);
         }
-        let stream = connect::connect(endpoint.address(), timeouts.connect)
+        let stream = Box::pin(connect::connect(endpoint.address(), timeouts.connect))
             .await
             .inspect_err(|_| endpoint.connect_failed())?;
         endpoint.connected();
@@ -295,7 +299,8 @@ impl Exchanges {
         if let Some(other) = self.http2.take() {
             other.give_back(request);
         }
-        self.http1.get_or_insert_with(|| exchange::Exchange::new(request, timeouts, limits))
+        self.http1
+            .get_or_insert_with(|| Box::new(exchange::Exchange::new(request, timeouts, limits)))
     }
 
     fn http2(
@@ -308,14 +313,15 @@ impl Exchanges {
             other.give_back(request);
         }
         self.http2.get_or_insert_with(|| {
-            http2::exchange::Exchange::new(request, timeouts, limits.response_header_bytes)
+            let head_limit = limits.response_header_bytes;
+            Box::new(http2::exchange::Exchange::new(request, timeouts, head_limit))
         })
     }
 
     /// Whether another try could send the whole request again.
     fn can_rewind(&self) -> bool {
-        self.http1.as_ref().is_none_or(exchange::Exchange::can_rewind)
-            && self.http2.as_ref().is_none_or(http2::exchange::Exchange::can_rewind)
+        self.http1.as_ref().is_none_or(|exchange| exchange.can_rewind())
+            && self.http2.as_ref().is_none_or(|exchange| exchange.can_rewind())
     }
 
     /// Gets ready for another try.

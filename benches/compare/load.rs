@@ -6,6 +6,7 @@ mod own;
 mod wrk;
 
 use std::ffi::OsString;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -60,7 +61,10 @@ impl Load {
         identity: &Identity,
     ) -> Fallible<Option<Self>> {
         let threads = cores.load_count.min(MOST_THREADS);
-        let place = Place { folder: folder.to_owned(), cores: cores.load.clone(), threads };
+        // Not beside the configurations: the gateway watches the folder of its own.
+        let folder = folder.join("load");
+        fs::create_dir_all(&folder)?;
+        let place = Place { folder, cores: cores.load.clone(), threads };
         let Some(wrk) = Wrk::prepare(&place)? else { return Ok(None) };
         let (h2load, own) = (H2load::prepare(&place), Own::prepare(identity)?);
         Ok(Some(Self { wrk, h2load, own, place }))

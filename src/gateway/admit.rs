@@ -49,7 +49,9 @@ pub async fn turn(
     }
     let _place = Place::take(&app.queued, settings.limits.app_queue)?;
     let start = Instant::now();
-    let turn = tokio::time::timeout(settings.timeouts.ready, turns.clone().acquire_owned()).await;
+    // In a box: few requests wait, and the future of every other would be as large.
+    let turn = tokio::time::timeout(settings.timeouts.ready, turns.clone().acquire_owned());
+    let turn = Box::pin(turn).await;
     journey.waited += start.elapsed();
     match turn {
         Ok(Ok(turn)) => Ok(Some(turn)),

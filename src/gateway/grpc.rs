@@ -7,7 +7,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -86,10 +86,9 @@ impl Call {
 /// `answer`: the app's stream is cancelled, a place in a queue is free again.
 pub async fn in_time<T>(
     call: Option<&mut Call>,
-    answer: impl Future<Output = Result<T, Error>>,
+    mut answer: Pin<&mut impl Future<Output = Result<T, Error>>>,
 ) -> Result<T, Error> {
     let Some(call) = call else { return answer.await };
-    let mut answer = pin!(answer);
     poll_fn(|cx| match answer.as_mut().poll(cx) {
         Poll::Ready(answer) => Poll::Ready(answer),
         Poll::Pending => call.deadline.poll_passed(cx).map(|()| Err(Error::DeadlineExceeded)),
@@ -149,6 +148,7 @@ impl Source for Followed {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::time::Duration;
 
     use super::*;
@@ -185,6 +185,6 @@ mod tests {
             Ok(())
         };
         let mut call = Call::of(&fields("application/grpc"));
-        assert!(in_time(call.as_mut(), answer).await.is_ok());
+        assert!(in_time(call.as_mut(), pin!(answer)).await.is_ok());
     }
 }

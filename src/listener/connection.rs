@@ -91,8 +91,8 @@ pub async fn serve<S: Transport>(
         let settings = gateway.settings();
         match next {
             Next::Request(head) => {
-                // In a box of its own: what a request needs would otherwise be part of every idle
-                // connection.
+                // In a box of its own, as all that is rare: what a request needs would otherwise be
+                // part of every idle connection.
                 let call = Box::pin(connection.call(*head, &peer, &gateway, &settings, &drain));
                 let end = call.await;
                 match end {
@@ -101,12 +101,14 @@ pub async fn serve<S: Transport>(
                     End::Broken => return,
                 }
             }
-            Next::Refused(error) => return connection.refuse(&error, &peer, &gateway).await,
+            Next::Refused(error) => {
+                return Box::pin(connection.refuse(&error, &peer, &gateway)).await;
+            }
             Next::Http2 => {
                 let Some(connection) = Rc::into_inner(connection) else { return };
                 let (stream, input) = (connection.stream, connection.inbound);
                 let (stream, input) = (stream.into_inner(), input.into_inner().buffer);
-                return super::http2::serve(stream, input, peer, gateway, drain).await;
+                return Box::pin(super::http2::serve(stream, input, peer, gateway, drain)).await;
             }
             Next::Closed => return connection.stream.borrow_mut().close(),
         }

@@ -89,7 +89,7 @@ impl Exchange {
     }
 
     /// The response, with what is left of this exchange as its body.
-    pub fn answer(self, head: ResponseHead) -> Answer {
+    pub fn answer(self: Box<Self>, head: ResponseHead) -> Answer {
         let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
         Answer {
             status: head.status,
@@ -196,7 +196,7 @@ impl Exchange {
     }
 
     /// Turns a connection that changed its protocol into what the app sends on it.
-    fn into_tunnel(mut self) -> Body {
+    fn into_tunnel(mut self: Box<Self>) -> Body {
         let (Some(lease), Some(upgrade)) = (self.lease.take(), self.upgrade.take()) else {
             return Body::empty();
         };
@@ -207,7 +207,7 @@ impl Exchange {
     }
 
     /// Turns what is left into the response's body.
-    fn into_body(mut self, framing: Framing) -> Body {
+    fn into_body(mut self: Box<Self>, framing: Framing) -> Body {
         if self.decoder.is_done() {
             // An answer that is complete before its upload owes nothing to either side: the
             // connection goes, and with it the rest of the upload.
@@ -219,7 +219,7 @@ impl Exchange {
             Framing::Length(length) => Some(length),
             Framing::Chunked | Framing::UntilClose => None,
         };
-        Body::stream(Box::new(self), length)
+        Body::stream(self, length)
     }
 
     /// The message ended clean: the connection may serve the next.

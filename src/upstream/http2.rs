@@ -78,7 +78,7 @@ impl Connections {
                 Look::Making(making) => making,
                 Look::None(making) => {
                     let maker = Maker { connections: self, endpoint: endpoint.id(), making };
-                    let made = self.make(endpoint, timeouts, limits).await;
+                    let made = Box::pin(self.make(endpoint, timeouts, limits)).await;
                     if let Err(error) = &made {
                         maker.making.failed.set(Some(kind(error)));
                     }

@@ -49,18 +49,18 @@ pub(super) async fn answer(
             // is given back before a long answer begins.
             let handled = panics::caught(Box::pin(gateway.handle(request, &peer))).await;
             // The record of a request that failed in a panic closed itself in the unwinding.
-            let (response, record) = handled.map_or_else(
+            let (mut response, mut record) = handled.map_or_else(
                 || (gateway.crashed(), None),
                 |(answer, record)| (answer, Some(record)),
             );
-            stream.respond(response, record, head_only, &settings).await;
+            stream.respond(&mut response, &mut record, head_only, &settings).await;
         }
         Err(refusal) => {
             let error = error_of(refusal, &settings);
-            let (response, record) = gateway.refuse(&error, &peer);
+            let (mut response, record) = gateway.refuse(&error, &peer);
             // A malformed request was reset already: the record alone tells of it.
             if refusal != Refusal::Malformed {
-                stream.respond(response, Some(record), false, &settings).await;
+                stream.respond(&mut response, &mut Some(record), false, &settings).await;
             }
         }
     }
@@ -127,11 +127,11 @@ impl Stream {
         Request { expects_continue, ..request(head, body) }
     }
 
-    /// Sends a response; its record closes when this returns.
+    /// Sends a response, and notes in its record what became of it.
     async fn respond(
         &self,
-        mut response: Response,
-        mut record: Option<Record>,
+        response: &mut Response,
+        record: &mut Option<Record>,
         head_only: bool,
         settings: &Settings,
     ) {
@@ -153,10 +153,11 @@ impl Stream {
             Ok(()) => {
                 let timeouts = &settings.timeouts;
                 let idle = if switched { timeouts.upgrade_idle } else { timeouts.idle_body };
-                let mut outgoing = Outgoing::new(session, id, response.body, idle);
+                let body = std::mem::take(&mut response.body);
+                let mut outgoing = Outgoing::new(session, id, body, idle);
                 let sent = poll_fn(|cx| {
                     outgoing.poll(cx, |length| {
-                        if let Some(record) = &mut record {
+                        if let Some(record) = record {
                             record.sent(length);
                         }
                     })
@@ -174,7 +175,7 @@ impl Stream {
             // The caller knows its deadline and needs no error: RFC 9113 section 7.
             self.session.reset(self.id, Code::CANCEL);
         }
-        if let Some(record) = &mut record {
+        if let Some(record) = record {
             record.received(self.session.received(self.id));
             if let Err(stop) = &result {
                 record.failed(match stop {

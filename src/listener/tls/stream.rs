@@ -187,7 +187,8 @@ impl AsyncWrite for TlsStream {
     }
 }
 
-impl Transport for TlsStream {
+/// In its box, so that it stays where it is while its owner moves.
+impl Transport for Box<TlsStream> {
     /// Without a `close_notify`: nothing may look like an end.
     fn abort(&mut self) {
         self.socket.abort();
