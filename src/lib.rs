@@ -10,7 +10,7 @@
 //! | 1 | accept, or hand over to a less loaded worker | [`listener::accept`], [`worker`] | the socket is closed, counted |
 //! | 2 | who called, where a load balancer announces it | [`listener::proxy_protocol`] | the socket is closed, counted |
 //! | 3 | HTTP: read and parse the head | [`listener::connection`], [`http1::head`] | 400, 408, 414, 431, 501 |
-//! | 4 | open the record, mint the execution id | [`gateway::Gateway::handle`], [`gateway::record`], [`ids`] | |
+//! | 4 | open the record, mint the execution id; is it a gRPC call, and until when? | [`gateway::Gateway::handle`], [`gateway::record`], [`ids`], [`gateway::grpc`] | |
 //! | 5 | resolve the host to a route | [`gateway::host`], [`gateway::routes`] | 400, 404 |
 //! | 6 | admit: method, size, the app's limit | [`gateway::admit`] | 405, 413, 501, 503 |
 //! | 7 | rewrite the request's fields | [`gateway::headers`] | 400 |
@@ -22,7 +22,8 @@
 //! | 13 | close the record: one log line, one count | [`gateway::record`], [`telemetry`] | |
 //!
 //! A step that refuses ends the climb with an [`error::Error`]; [`gateway::reply`]
-//! turns it into the answer. Nothing else makes answers.
+//! turns it into the answer, for a gRPC call as [`gateway::grpc`] says. Nothing
+//! else makes answers.
 //!
 //! Two orders are security. The ids are put in after every hop-by-hop and
 //! reserved field is gone, so nothing that a caller nominates can remove or

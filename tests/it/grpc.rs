@@ -17,6 +17,7 @@ use crate::support::{Gateway, HOST, LIMIT};
 
 mod deadlines;
 mod errors;
+mod goodbyes;
 mod libraries;
 mod probes;
 

@@ -9,7 +9,8 @@ import grpc
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 instance = 0
-cancelled = 0
+begun = 0
+ended = 0
 counting = threading.Lock()
 
 
@@ -50,29 +51,36 @@ def echo(requests, context):
     yield from requests
 
 
-def count_cancelled(context):
-    def count_one():
-        global cancelled
+def begin_wait(context):
+    def end():
+        global ended
         with counting:
-            cancelled += 1
+            ended += 1
 
-    context.add_callback(count_one)
+    global begun
+    with counting:
+        begun += 1
+    # False if the call is over already.
+    if not context.add_callback(end):
+        end()
 
 
 def wait(request, context):
-    count_cancelled(context)
+    begin_wait(context)
     while context.is_active():
         time.sleep(0.01)
     return b""
 
 
 def wait_late(request, context):
+    begin_wait(context)
     yield b"first"
-    yield wait(request, context)
+    while context.is_active():
+        time.sleep(0.01)
 
 
-def see_cancelled(request, context):
-    return str(cancelled).encode()
+def waits(request, context):
+    return f"{begun} {ended}".encode()
 
 
 def remaining(request, context):
@@ -112,7 +120,7 @@ METHODS = {
     "Echo": grpc.stream_stream_rpc_method_handler(echo),
     "Wait": grpc.unary_unary_rpc_method_handler(wait),
     "WaitLate": grpc.unary_stream_rpc_method_handler(wait_late),
-    "Cancelled": grpc.unary_unary_rpc_method_handler(see_cancelled),
+    "Waits": grpc.unary_unary_rpc_method_handler(waits),
     "Remaining": grpc.unary_unary_rpc_method_handler(remaining),
     "Linger": grpc.unary_stream_rpc_method_handler(linger),
     "Restart": grpc.unary_unary_rpc_method_handler(restart),

@@ -1,6 +1,7 @@
 //! gRPC's own library on both sides, Python's `grpcio`, with handlers of plain
 //! bytes: nothing is generated.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use ignite_gateway::config::{Config, Protocol};
 use super::gateway;
 use crate::real_apps::RealApp;
 use crate::support::edge::Refusing;
+use crate::support::tls::{Authority, Files};
 use crate::support::{Gateway, HOST};
 
 const APP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/grpc/app.py");
@@ -35,9 +37,15 @@ fn app() -> RealApp {
 /// Runs a scenario of the caller, which asserts what it expects.
 #[track_caller]
 fn call(gateway: &Gateway, scenario: &str) {
+    call_with(gateway, scenario, &[]);
+}
+
+#[track_caller]
+fn call_with(gateway: &Gateway, scenario: &str, arguments: &[&Path]) {
     let port = gateway.address().port().to_string();
     let output = Command::new("python3")
         .args([CALLER, &port, HOST, scenario])
+        .args(arguments)
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -62,6 +70,22 @@ fn all_four_kinds_of_calls_pass() {
 #[test]
 fn an_app_that_is_asked_what_it_speaks_serves_all_four_kinds() {
     check("kinds", |config| config.apps[0].ports[0].protocol = Protocol::Auto);
+}
+
+#[test]
+fn calls_pass_over_tls_where_alpn_chooses_http2() {
+    if !is_there() {
+        return;
+    }
+    let (app, authority, files) = (app(), Authority::new(), Files::new());
+    files.put("tls", &authority.issue(&[HOST]));
+    files.write("authority.crt", &authority.pem());
+    let gateway = gateway(app.address, |config| {
+        config.listeners[0].tls = Some(files.tls(&["tls"]));
+    });
+    for scenario in ["kinds", "metadata", "status"] {
+        call_with(&gateway, scenario, &[&files.path("authority.crt")]);
+    }
 }
 
 #[test]
