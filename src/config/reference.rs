@@ -129,7 +129,12 @@ pub const SETTINGS: &[Setting] = &[
         "\"300s\"",
         "From the whole request sent to the response's head received.",
     ),
-    row("timeouts", "idle_body", "\"60s\"", "Between two pieces of a body, in either direction."),
+    row(
+        "timeouts",
+        "idle_body",
+        "\"60s\"",
+        "Between two pieces of a body; where both sides send at once, of either direction.",
+    ),
     row(
         "timeouts",
         "upgrade_idle",

@@ -20,13 +20,15 @@ pub struct Incoming {
     id: u32,
     rules: Rules,
     received: u64,
+    /// What had passed on the stream in both directions when the wait began.
+    passed: u64,
     deadline: Deadline,
 }
 
 /// What holds for the content of one side.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// The longest wait between two pieces; without it another has the patience.
+    /// The longest wait between two pieces of either direction; without it another has the patience.
     pub idle: Option<Duration>,
     /// What a wait that was too long means.
     pub late: fn() -> Error,
@@ -41,7 +43,24 @@ pub struct Rules {
 impl Incoming {
     /// The content of a stream.
     pub fn new(session: Rc<Session>, id: u32, rules: Rules) -> Self {
-        Self { session, id, rules, received: 0, deadline: Deadline::new() }
+        Self { session, id, rules, received: 0, passed: 0, deadline: Deadline::new() }
+    }
+
+    /// Ready when nothing passed in either direction for too long: in a conversation the side that
+    /// listens is not late.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(idle) = self.rules.idle else { return Poll::Pending };
+        loop {
+            if !self.deadline.is_set() {
+                self.deadline.set_in(idle);
+                self.passed = self.session.passed(self.id);
+            }
+            ready!(self.deadline.poll_passed(cx));
+            if self.session.passed(self.id) == self.passed {
+                return Poll::Ready(());
+            }
+            self.deadline.clear();
+        }
     }
 }
 
@@ -52,10 +71,7 @@ impl Source for Incoming {
                 // A stream that failed meanwhile says so at the next look.
                 let _ = self.session.interim(self.id, StatusCode::CONTINUE);
             }
-            if let Some(idle) = self.rules.idle.filter(|_| !self.deadline.is_set()) {
-                self.deadline.set_in(idle);
-            }
-            return self.deadline.poll_passed(cx).map(|()| Some(Err((self.rules.late)())));
+            return self.poll_late(cx).map(|()| Some(Err((self.rules.late)())));
         };
         self.deadline.clear();
         self.rules.awaits_continue = false;

@@ -5,7 +5,7 @@
 //! when the app asks for it, so `100 (Continue)` is said when the app is ready
 //! to read, and a slow app slows its caller.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -53,6 +53,8 @@ pub(super) struct Connection<S> {
     stream: RefCell<S>,
     out: RefCell<BytesMut>,
     inbound: RefCell<Inbound>,
+    /// Bytes that were written to the caller.
+    written: Cell<u64>,
 }
 
 /// What comes from the caller.
@@ -61,6 +63,8 @@ struct Inbound {
     scan: HeadScan,
     decoder: Decoder,
     awaits_continue: bool,
+    /// `100 (Continue)` waits to be written.
+    continuing: bool,
     body_asked: bool,
     received: u64,
     limit: u64,
@@ -126,11 +130,13 @@ impl<S: Transport> Connection<S> {
         Self {
             stream: RefCell::new(stream),
             out: RefCell::new(BytesMut::new()),
+            written: Cell::new(0),
             inbound: RefCell::new(Inbound {
                 buffer: BytesMut::new(),
                 scan: HeadScan::default(),
                 decoder: Decoder::new(Framing::None),
                 awaits_continue: false,
+                continuing: false,
                 body_asked: false,
                 received: 0,
                 limit: 0,

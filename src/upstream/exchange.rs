@@ -42,6 +42,8 @@ pub struct Exchange {
     limits: head::Limits,
     lease: Option<Lease>,
     decoder: Decoder,
+    /// What the app had been sent when the wait for more of its response began.
+    written: u64,
     reusable: bool,
     upgrade: Option<Upgrade>,
 }
@@ -66,6 +68,7 @@ impl Exchange {
             },
             lease: None,
             decoder: Decoder::new(Framing::None),
+            written: 0,
             reusable: false,
             upgrade: request.upgrade.take(),
         }
@@ -256,7 +259,10 @@ impl Exchange {
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::AppClosed(Some(error)))),
                 Poll::Pending => {
-                    if !connection.deadline.is_set() {
+                    // In a conversation the side that listens is not late.
+                    let written = self.upload.written();
+                    if !connection.deadline.is_set() || self.written != written {
+                        self.written = written;
                         connection.deadline.set_in(self.timeouts.idle_body);
                     }
                     let passed = connection.deadline.poll_passed(cx);

@@ -24,6 +24,7 @@ mod framing;
 mod grpc;
 mod headers;
 mod hostile;
+mod idle;
 mod lifecycle;
 mod proxy_protocol;
 mod real_apps;

@@ -65,6 +65,12 @@ impl Session {
         self.0.borrow().streams.get(&id).map_or(0, |stream| stream.received)
     }
 
+    /// How much content passed on a stream in both directions.
+    pub fn passed(&self, id: u32) -> u64 {
+        let state = self.0.borrow();
+        state.streams.get(&id).map_or(0, |stream| stream.received + stream.sent)
+    }
+
     /// How a stream failed, if it did.
     pub fn failure(&self, id: u32) -> Option<Failure> {
         let state = self.0.borrow();

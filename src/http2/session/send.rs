@@ -112,6 +112,7 @@ impl Session {
         let spent = i64::try_from(length).unwrap_or(i64::MAX);
         let stream = state.sendable(id)?;
         stream.send_window -= spent;
+        stream.sent += length as u64;
         stream.sent_all = ended;
         state.send_window -= spent;
         if length >= WORTH {

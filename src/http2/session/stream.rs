@@ -41,6 +41,8 @@ pub(super) struct Stream {
     pub(super) unclaimed: u32,
     /// Bytes of content that came.
     pub(super) received: u64,
+    /// Bytes of content that were sent.
+    pub(super) sent: u64,
     /// What is to come by the declared length.
     pub(super) remaining: Option<u64>,
     /// The peer has ended its half.
@@ -73,6 +75,7 @@ impl Stream {
             receive_window: i64::from(receive_window),
             unclaimed: 0,
             received: 0,
+            sent: 0,
             remaining: None,
             received_all: false,
             unread: false,

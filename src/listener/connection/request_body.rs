@@ -16,18 +16,23 @@ use crate::io::poll_read;
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The body of the request that its connection is at.
-pub(super) struct CallerBody<S>(Rc<Connection<S>>);
+pub(super) struct CallerBody<S> {
+    connection: Rc<Connection<S>>,
+    /// What the caller had been sent when the wait for it began.
+    written: u64,
+}
 
 impl<S> CallerBody<S> {
     pub(super) fn new(connection: Rc<Connection<S>>) -> Self {
-        Self(connection)
+        Self { connection, written: 0 }
     }
 }
 
 impl<S: Transport> Source for CallerBody<S> {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Error>>> {
-        ready!(self.0.poll_continue(cx))?;
-        let inbound = &mut *self.0.inbound.borrow_mut();
+        let connection = &*self.connection;
+        ready!(connection.poll_continue(cx))?;
+        let inbound = &mut *connection.inbound.borrow_mut();
         inbound.body_asked = true;
         loop {
             match inbound.decoder.decode(&mut inbound.buffer).map_err(Error::Malformed)? {
@@ -51,7 +56,7 @@ impl<S: Transport> Source for CallerBody<S> {
                 Decoded::More => {}
             }
             let expected = inbound.decoder.expected();
-            let stream = &mut *self.0.stream.borrow_mut();
+            let stream = &mut *connection.stream.borrow_mut();
             match poll_read(stream, &mut inbound.buffer, expected, cx) {
                 // A stream that ended without saying so, as TLS has to, is no less cut.
                 Poll::Ready(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
@@ -63,7 +68,10 @@ impl<S: Transport> Source for CallerBody<S> {
                 Poll::Ready(Err(_)) => return Poll::Ready(Some(Err(Error::CallerGone))),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => {
-                    if !inbound.deadline.is_set() {
+                    // In a conversation the side that listens is not late.
+                    let written = connection.written.get();
+                    if !inbound.deadline.is_set() || self.written != written {
+                        self.written = written;
                         inbound.deadline.set_in(inbound.idle_body);
                     }
                     ready!(inbound.deadline.poll_passed(cx));
@@ -85,12 +93,17 @@ impl<S: Transport> Connection<S> {
                 // section 10.1.1 lets the server omit it then.
                 if inbound.buffer.is_empty() {
                     self.out.borrow_mut().extend_from_slice(CONTINUE);
+                    inbound.continuing = true;
                 }
+            }
+            if !inbound.continuing {
+                return Poll::Ready(Ok(()));
             }
         }
         while self.out.borrow().has_remaining() {
             ready!(self.poll_write_out(cx)).map_err(|_| Error::CallerGone)?;
         }
+        self.inbound.borrow_mut().continuing = false;
         Poll::Ready(Ok(()))
     }
 

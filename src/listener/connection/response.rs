@@ -253,6 +253,7 @@ impl<S: Transport> Connection<S> {
             let mut written = std::task::ready!(poll_write(stream, &slices, cx))?;
             // A slow reader has time as long as it reads at all.
             writer.deadline.clear();
+            self.written.set(self.written.get() + written as u64);
             for part in [out as &mut dyn Buf, &mut writer.chunk, &mut writer.tail] {
                 let taken = written.min(part.remaining());
                 part.advance(taken);

@@ -46,6 +46,8 @@ pub(super) struct Upload {
     chunk: Bytes,
     tail: &'static [u8],
     sent: Sent,
+    /// Bytes that were written to the app.
+    written: u64,
     broken: bool,
     opened: bool,
     gate: Gate,
@@ -79,6 +81,7 @@ impl Upload {
             chunk: Bytes::new(),
             tail: &[],
             sent: Sent::Nothing,
+            written: 0,
             broken: false,
             opened: false,
             gate,
@@ -100,6 +103,10 @@ impl Upload {
 
     pub(super) fn sent(&self) -> Sent {
         self.sent
+    }
+
+    pub(super) fn written(&self) -> u64 {
+        self.written
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -235,6 +242,7 @@ impl Upload {
                 Poll::Ready(Ok(mut written)) => {
                     self.waiting.clear();
                     self.sent = Sent::Some;
+                    self.written += written as u64;
                     for part in [out as &mut dyn Buf, &mut self.chunk, &mut self.tail] {
                         let taken = written.min(part.remaining());
                         part.advance(taken);
