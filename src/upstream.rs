@@ -84,7 +84,8 @@ pub struct Failure {
     pub error: Error,
     /// The app did not begin with the request: not a byte of it was sent, or it says so.
     pub unsent: bool,
-    /// A kept connection died before it brought a byte: the app closed it while idle.
+    /// A kept connection died before it brought a byte: the app closed it while idle. Or it takes
+    /// no more requests: the same endpoint may, on another.
     pub stale: bool,
 }
 

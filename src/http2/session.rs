@@ -40,8 +40,9 @@ use stream::Stream;
 const OUT_CONTENT: usize = 64 << 10;
 /// As much waits at most in all; then nothing is read, so that nothing more is to be answered.
 const OUT_ALL: usize = 128 << 10;
-/// How many of the streams that we reset are remembered, because frames for them may be under way.
-const REMEMBERED: usize = 64;
+/// How many of the streams that we reset are remembered, because frames for them may be under way:
+/// more than a caller has open, all of which may be answered before their uploads came whole.
+const REMEMBERED: usize = 512;
 
 /// Which side of a connection this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -125,9 +125,7 @@ impl<S: Transport> Connection<S> {
                 return Poll::Pending;
             }
             if let Err(code) = self.take_frames() {
-                self.gateway.shared().http2.failed(code.reason());
-                self.session.go_away(code, true);
-                self.stage = Stage::Over;
+                self.end(code);
                 return Poll::Pending;
             }
             if self.session.is_full() {
@@ -214,10 +212,14 @@ impl<S: Transport> Connection<S> {
     }
 
     fn end(&mut self, code: Code) {
-        if self.stage != Stage::Over {
-            self.session.go_away(code, true);
-            self.stage = Stage::Over;
+        if self.stage == Stage::Over {
+            return;
         }
+        if code != Code::NO_ERROR {
+            self.gateway.shared().http2.failed(code.reason());
+        }
+        self.session.go_away(code, true);
+        self.stage = Stage::Over;
     }
 
     /// Ends the connection so that the last frames arrive.

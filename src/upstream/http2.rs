@@ -71,9 +71,14 @@ impl Connections {
         timeouts: &Timeouts,
         limits: &Limits,
     ) -> Result<Rc<Connection>, Error> {
+        let mut waited = false;
         loop {
-            let making = match self.look(endpoint.id()) {
+            let making = match self.look(endpoint.id(), waited) {
                 Look::Open(connection) => return Ok(connection),
+                Look::Unsettled(connection) => {
+                    waited = !connection.first_frame(timeouts.connect).await;
+                    continue;
+                }
                 Look::Full => return Err(Error::QueueFull),
                 Look::Making(making) => making,
                 Look::None(making) => {
@@ -96,25 +101,36 @@ impl Connections {
         }
     }
 
-    fn look(&self, endpoint: u64) -> Look {
+    /// Who has `waited` for settings in vain takes a connection without them.
+    fn look(&self, endpoint: u64, waited: bool) -> Look {
         let mut by_endpoint = self.by_endpoint.borrow_mut();
         let entry = by_endpoint.entry(endpoint).or_default();
         entry.open.retain(|connection| !connection.is_closed());
-        let usable = entry.open.iter().filter(|connection| connection.takes_streams());
-        let least = usable.min_by_key(|connection| connection.active());
+        // Before its settings came, nobody knows how many streams an app takes: the first request
+        // goes at once, and the others would be refused.
+        let is_usable = |one: &&Rc<Connection>| {
+            one.takes_streams() && (waited || one.was_settled() || one.active() == 0)
+        };
+        let least = entry.open.iter().filter(is_usable).min_by_key(|one| one.active());
         let full = entry.open.len() >= MOST;
         match (least, &entry.making) {
             (Some(least), making) if least.active() < FILL || full || making.is_some() => {
-                Look::Open(least.clone())
+                return Look::Open(least.clone());
             }
-            (_, Some(making)) => Look::Making(making.clone()),
-            (_, None) if full => Look::Full,
-            (_, None) => {
-                let making = Rc::<Making>::default();
-                entry.making = Some(making.clone());
-                Look::None(making)
-            }
+            (_, Some(making)) => return Look::Making(making.clone()),
+            (_, None) => {}
         }
+        if let Some(unsettled) =
+            entry.open.iter().find(|one| one.takes_streams() && !is_usable(one))
+        {
+            return Look::Unsettled(unsettled.clone());
+        }
+        if full {
+            return Look::Full;
+        }
+        let making = Rc::<Making>::default();
+        entry.making = Some(making.clone());
+        Look::None(making)
     }
 
     async fn make(
@@ -162,6 +178,8 @@ impl Connections {
 /// What there is for a request to an endpoint.
 enum Look {
     Open(Rc<Connection>),
+    /// It has its first request; how many more it takes is still to be heard.
+    Unsettled(Rc<Connection>),
     Making(Rc<Making>),
     /// Nothing; this request is to make one.
     None(Rc<Making>),

@@ -24,6 +24,7 @@ mod framing;
 mod grpc;
 mod headers;
 mod hostile;
+mod http2_hostile;
 mod idle;
 mod lifecycle;
 mod proxy_protocol;

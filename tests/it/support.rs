@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 pub mod app;
 pub mod caller;
 pub mod edge;
+pub mod frames;
 pub mod gateway;
 pub mod tls;
 pub mod tools;
@@ -15,6 +16,7 @@ pub mod wire;
 
 pub use app::{EchoHeads, ScriptedApp};
 pub use caller::{Caller, Response};
+pub use frames::Frames;
 pub use gateway::{Gateway, app};
 pub use wire::Ended;
 

@@ -18,6 +18,9 @@ const EARNED: u32 = 10;
 /// Frames without content that each second forgives: keep-alive pings of the eager.
 const PER_SECOND: u32 = 10;
 
+/// Content of this size or more is worth its frame.
+pub(super) const WORTH: usize = 512;
+
 /// How much is left.
 #[derive(Debug)]
 pub(super) struct Budget {

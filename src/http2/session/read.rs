@@ -114,7 +114,8 @@ impl Session {
             state.put_reset(id, code);
         }
         // Its turn to write goes to the next.
-        if stream.is_blocked || !state.blocked.is_empty() || state.streams.is_empty() {
+        state.wake_blocked();
+        if state.streams.is_empty() {
             state.wake_driver();
         }
     }

@@ -6,6 +6,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::super::frame::{self, ACK, Code, END_STREAM, HEAD, Head, Kind, MAX_PAYLOAD};
+use super::budget::WORTH;
 use super::{Failure, Opened, Role, Session, State, Stream};
 
 mod control;
@@ -113,11 +114,11 @@ impl State {
         }
         let Some(stream) = self.streams.get_mut(&head.stream) else {
             self.claim_connection(head.length);
-            return self.for_a_closed_stream(head.stream);
+            return self.for_a_closed_stream(head.stream, data.len());
         };
         if let Some(failure) = stream.failure {
             self.claim_connection(head.length);
-            return self.for_a_failed_stream(head.stream, failure);
+            return self.for_a_failed_stream(head.stream, failure, data.len());
         }
         stream.receive_window -= length;
         let fault = if stream.received_all {
@@ -149,20 +150,33 @@ impl State {
     }
 
     /// What comes for a stream that we broke off was under way; a peer who has reset a stream
-    /// has no more to say on it.
-    fn for_a_failed_stream(&mut self, id: u32, failure: Failure) -> Result<(), Code> {
+    /// has no more to say on it. `length` is that of the frame's content.
+    pub(super) fn for_a_failed_stream(
+        &mut self,
+        id: u32,
+        failure: Failure,
+        length: usize,
+    ) -> Result<(), Code> {
         match failure {
             Failure::Reset(_) => self.break_off(id, Code::STREAM_CLOSED, failure),
-            Failure::Malformed | Failure::TooLarge | Failure::Refused | Failure::Closed => Ok(()),
+            Failure::Malformed | Failure::TooLarge | Failure::Refused | Failure::Closed => {
+                self.under_way(length)
+            }
         }
     }
 
-    fn for_a_closed_stream(&mut self, id: u32) -> Result<(), Code> {
+    fn for_a_closed_stream(&mut self, id: u32, length: usize) -> Result<(), Code> {
         if self.reset.contains(&id) {
-            return Ok(());
+            return self.under_way(length);
         }
         self.put_reset(id, Code::STREAM_CLOSED);
         self.budget.reset()
+    }
+
+    /// A frame for a stream that we reset, sent before the reset arrived. Large pieces of content
+    /// end with the stream's window; whatever else comes could come for ever.
+    pub(super) fn under_way(&mut self, length: usize) -> Result<(), Code> {
+        if length >= WORTH { Ok(()) } else { self.budget.control_frame() }
     }
 
     /// Resets a stream because of what the peer sent.

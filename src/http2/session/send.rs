@@ -7,11 +7,9 @@ use http::{Method, StatusCode};
 
 use super::super::frame::{self, Code, END_HEADERS, END_STREAM, Head, Kind, MAX_STREAM_ID};
 use super::super::section;
+use super::budget::WORTH;
 use super::{Failure, OUT_CONTENT, Session, State, Stream};
 use crate::fields::Fields;
-
-/// Content of this size or more is a frame worth its head, see [`super::budget`].
-const WORTH: usize = 512;
 
 impl Session {
     /// Opens a stream with a request's head; `None` when the connection takes no more.
@@ -99,7 +97,9 @@ impl Session {
         }
         stream.writer = Some(cx.waker().clone());
         // A stream without a window of its own must not hold a place among those that have one.
-        if window > 0 && !std::mem::replace(&mut stream.is_blocked, true) {
+        if window == 0 {
+            state.wake_blocked();
+        } else if !std::mem::replace(&mut stream.is_blocked, true) {
             state.blocked.push_back(id);
         }
         Poll::Pending

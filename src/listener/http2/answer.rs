@@ -33,37 +33,17 @@ impl Drop for Stream {
 }
 
 /// Answers what a caller opened a stream with.
-pub(super) async fn answer(
+///
+/// The stream is held before the task first runs: a reset in the same segment as the request ends
+/// the task before it ever does, and the stream must end with it all the same.
+pub(super) fn answer(
     session: Rc<Session>,
     opened: Opened,
     peer: Rc<Peer>,
     gateway: Rc<Gateway>,
-) {
+) -> impl Future<Output = ()> {
     let stream = Stream { session, id: opened.id };
-    let settings = gateway.settings();
-    match opened.request {
-        Ok(head) => {
-            let head_only = head.method == Method::HEAD;
-            let request = stream.request(head, opened.ended, &settings);
-            // In a box of its own: the task stays small to move, and what the way to the app needs
-            // is given back before a long answer begins.
-            let handled = panics::caught(Box::pin(gateway.handle(request, &peer))).await;
-            // The record of a request that failed in a panic closed itself in the unwinding.
-            let (mut response, mut record) = handled.map_or_else(
-                || (gateway.crashed(), None),
-                |(answer, record)| (answer, Some(record)),
-            );
-            stream.respond(&mut response, &mut record, head_only, &settings).await;
-        }
-        Err(refusal) => {
-            let error = error_of(refusal, &settings);
-            let (mut response, record) = gateway.refuse(&error, &peer);
-            // A malformed request was reset already: the record alone tells of it.
-            if refusal != Refusal::Malformed {
-                stream.respond(&mut response, &mut Some(record), false, &settings).await;
-            }
-        }
-    }
+    async move { stream.answer(opened, &peer, &gateway).await }
 }
 
 fn request(head: RequestHead, body: Body) -> Request {
@@ -99,6 +79,33 @@ fn failed(failure: Failure) -> Error {
 }
 
 impl Stream {
+    async fn answer(self, opened: Opened, peer: &Peer, gateway: &Gateway) {
+        let settings = gateway.settings();
+        match opened.request {
+            Ok(head) => {
+                let head_only = head.method == Method::HEAD;
+                let request = self.request(head, opened.ended, &settings);
+                // In a box of its own: the task stays small to move, and what the way to the app
+                // needs is given back before a long answer begins.
+                let handled = panics::caught(Box::pin(gateway.handle(request, peer))).await;
+                // The record of a request that failed in a panic closed itself in the unwinding.
+                let (mut response, mut record) = handled.map_or_else(
+                    || (gateway.crashed(), None),
+                    |(answer, record)| (answer, Some(record)),
+                );
+                self.respond(&mut response, &mut record, head_only, &settings).await;
+            }
+            Err(refusal) => {
+                let error = error_of(refusal, &settings);
+                let (mut response, record) = gateway.refuse(&error, peer);
+                // A malformed request was reset already: the record alone tells of it.
+                if refusal != Refusal::Malformed {
+                    self.respond(&mut response, &mut Some(record), false, &settings).await;
+                }
+            }
+        }
+    }
+
     fn request(&self, mut head: RequestHead, ended: bool, settings: &Settings) -> Request {
         let expects_continue = framing::expects_continue(&head.fields, Version::Http2);
         let mut rules = Rules {

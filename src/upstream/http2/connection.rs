@@ -98,6 +98,14 @@ impl Connection {
 
     /// Waits for the peer's first frame; false if it is no HTTP/2, or does not come in time.
     pub(super) async fn settled(&self, timeout: Duration) -> bool {
+        if !self.first_frame(timeout).await {
+            self.session.close();
+        }
+        self.session.is_settled() && !self.session.is_closed()
+    }
+
+    /// Waits for the peer's first frame or the connection's end; false if neither comes in time.
+    pub(super) async fn first_frame(&self, timeout: Duration) -> bool {
         let wait = async {
             loop {
                 let mut changed = std::pin::pin!(self.settled.notified());
@@ -108,10 +116,7 @@ impl Connection {
                 changed.await;
             }
         };
-        if tokio::time::timeout(timeout, wait).await.is_err() {
-            self.session.close();
-        }
-        self.session.is_settled() && !self.session.is_closed()
+        tokio::time::timeout(timeout, wait).await.is_ok()
     }
 }
 

@@ -153,11 +153,14 @@ impl Exchange {
             Wait::Error(error) => Failure { error, unsent: false, stale: false },
             Wait::Stream(failure) => {
                 let refused = failure == session::Failure::Refused || !served;
-                let died = failure == session::Failure::Closed;
+                let died = failure == session::Failure::Closed && connection.was_settled();
+                // An app takes leave of a connection, or says how few streams it takes, while a
+                // request is under way to it: that says nothing against another connection.
+                let full = refused && !connection.takes_streams();
                 Failure {
                     error: error_of(failure, self.head_limit),
                     unsent: refused,
-                    stale: died && connection.was_settled(),
+                    stale: died || full,
                 }
             }
         }

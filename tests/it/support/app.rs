@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+use super::Frames;
 use super::wire::send_until_blocked;
 use super::wire::{Chunked, Ended, Head, Wire};
 use super::{eventually, show};
@@ -264,6 +265,12 @@ impl AppConnection {
     pub fn expect_closed(&mut self) {
         let (rest, _) = self.read_to_close();
         assert!(rest.is_empty(), "bytes before the close: {}", show(&rest));
+    }
+
+    /// Speaks HTTP/2 from here on, with these settings.
+    #[track_caller]
+    pub fn http2(&mut self, settings: &[(u16, u32)]) -> Frames {
+        Frames::serve(self.stream.clone(), settings)
     }
 
     /// Sends bytes.

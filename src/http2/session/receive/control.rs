@@ -9,7 +9,8 @@ impl State {
             return Err(Code::PROTOCOL_ERROR);
         }
         if head.has(ACK) {
-            return if payload.is_empty() { Ok(()) } else { Err(Code::FRAME_SIZE_ERROR) };
+            let rightly = payload.is_empty();
+            return if rightly { self.budget.control_frame() } else { Err(Code::FRAME_SIZE_ERROR) };
         }
         if self.settled {
             self.budget.control_frame()?;
@@ -41,11 +42,11 @@ impl State {
         if payload.len() != 8 {
             return Err(Code::FRAME_SIZE_ERROR);
         }
+        self.budget.control_frame()?;
         if head.has(ACK) {
             self.ping_answered = true;
             return Ok(());
         }
-        self.budget.control_frame()?;
         self.out.with(|out| frame::put(out, Kind::Ping, ACK, 0, payload));
         self.wake_driver();
         Ok(())

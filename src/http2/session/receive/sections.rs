@@ -14,6 +14,10 @@ use crate::fields::Fields;
 /// Interim responses before the final one: an app must not answer for ever without answering.
 const MAX_INTERIM: u8 = 16;
 
+/// CONTINUATION frames of one block. A tenth of them, if full, hold the largest block that is taken;
+/// empty ones would come for ever.
+const MAX_CONTINUATIONS: u8 = 128;
+
 /// A field block whose end has not come.
 #[derive(Debug)]
 pub(in super::super) struct FieldBlock {
@@ -21,6 +25,7 @@ pub(in super::super) struct FieldBlock {
     ended: bool,
     /// The stream depends on itself, as RFC 7540 section 5.3.1 forbade.
     itself: bool,
+    continuations: u8,
     block: BytesMut,
 }
 
@@ -41,16 +46,19 @@ impl State {
             return self.section(head.stream, ended, itself, block);
         }
         let block = BytesMut::from(block);
-        self.block = Some(FieldBlock { stream: head.stream, ended, itself, block });
+        let (stream, continuations) = (head.stream, 0);
+        self.block = Some(FieldBlock { stream, ended, itself, continuations, block });
         Ok(None)
     }
 
     pub(super) fn continuation(&mut self, head: Head, payload: &[u8]) -> Taken {
         let Some(mut block) = self.block.take() else { return Err(Code::PROTOCOL_ERROR) };
         self.budget.control_frame()?;
+        block.continuations += 1;
         block.block.extend_from_slice(payload);
         // Compressed it should be far smaller than what it holds; twice as much is an attack.
-        if block.block.len() > 2 * self.own.field_section {
+        let too_large = block.block.len() > 2 * self.own.field_section;
+        if too_large || block.continuations > MAX_CONTINUATIONS {
             return Err(Code::ENHANCE_YOUR_CALM);
         }
         if !head.has(END_HEADERS) {
@@ -77,7 +85,7 @@ impl State {
             section::request(block, &mut self.decoder, &self.own).map_err(compression_error)?;
         self.last_peer = id;
         if id > self.serves_up_to {
-            return Ok(None);
+            return self.budget.control_frame().map(|()| None);
         }
         self.budget.stream();
         if self.streams.len() >= self.own.max_concurrent as usize {
@@ -109,7 +117,7 @@ impl State {
                     .map_err(compression_error)?,
             );
             let known = self.reset.contains(&id);
-            return if known { Ok(()) } else { Err(Code::STREAM_CLOSED) };
+            return if known { self.under_way(0) } else { Err(Code::STREAM_CLOSED) };
         };
         if self.role == Role::Client && !stream.has_head && stream.failure.is_none() {
             let head = section::response(block, &mut self.decoder, &self.own)
@@ -129,7 +137,7 @@ impl State {
     ) -> Result<(), Code> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         if let Some(failure) = stream.failure {
-            return self.for_a_failed_stream(id, failure);
+            return self.for_a_failed_stream(id, failure, 0);
         }
         if stream.received_all {
             return self.break_off(id, Code::STREAM_CLOSED, Failure::Malformed);
