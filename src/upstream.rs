@@ -265,12 +265,18 @@ impl Upstream {
             return Ok(endpoint);
         }
         let start = Instant::now();
-        let ready = wait::for_ready_endpoint(route, find, timeouts.ready, limits.app_queue);
-        let ready = Box::pin(ready).await;
-        journey.waited += start.elapsed();
-        ready?;
-        balance::choose(&route.endpoints, &[], &mut self.random.borrow_mut())
-            .ok_or(Error::NoReadyEndpoint)
+        loop {
+            let left = timeouts.ready.saturating_sub(start.elapsed());
+            let ready = wait::for_ready_endpoint(route, find, left, limits.app_queue);
+            let ready = Box::pin(ready).await;
+            let chosen = ready
+                .map(|()| balance::choose(&route.endpoints, &[], &mut self.random.borrow_mut()));
+            // It may have become unready in between: then there is time left to wait.
+            if let Some(result) = chosen.transpose() {
+                journey.waited += start.elapsed();
+                return result;
+            }
+        }
     }
 
     async fn lease(

@@ -5,7 +5,7 @@
 //! endpoint that stays keeps its readiness, its counters and its connections.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::AbortHandle;
 
@@ -28,6 +28,17 @@ struct Probe {
     path: String,
     protocol: Protocol,
     task: AbortHandle,
+    /// Whether its reports count. An abort is not at once: a report may be on its way on another
+    /// thread, and must not undo what was decided since.
+    counts: Arc<Mutex<bool>>,
+}
+
+impl Probe {
+    /// Ends it; nothing that it found takes effect from here on.
+    fn stop(&self) {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.task.abort();
+    }
 }
 
 impl FileDiscovery {
@@ -76,7 +87,12 @@ impl FileDiscovery {
         let apps: HashMap<_, _> = config.apps.iter().map(|app| (&app.id, app)).collect();
         for route in self.shared.routes.routes() {
             let Some(app) = apps.get(&route.app).filter(|app| app.health_check) else {
-                route.endpoints.iter().for_each(|endpoint| endpoint.set_ready(true));
+                for endpoint in &route.endpoints {
+                    if let Some(probe) = self.probes.remove(&endpoint.id()) {
+                        probe.stop();
+                    }
+                    endpoint.set_ready(true);
+                }
                 route.shared.changed.notify_waiters();
                 continue;
             };
@@ -89,7 +105,7 @@ impl FileDiscovery {
                 if !known.is_some_and(is_asked) {
                     let probe = start(&route, endpoint, &app.health_path, timings);
                     if let Some(old) = self.probes.insert(endpoint.id(), probe) {
-                        old.task.abort();
+                        old.stop();
                     }
                 }
             }
@@ -97,7 +113,7 @@ impl FileDiscovery {
         self.probes.retain(|id, probe| {
             let wanted = wanted.contains(id);
             if !wanted {
-                probe.task.abort();
+                probe.stop();
             }
             wanted
         });
@@ -116,10 +132,16 @@ fn start(route: &Route, endpoint: &Arc<Endpoint>, path: &str, timings: Timings) 
     let (endpoint, shared) = (endpoint.clone(), route.shared.clone());
     let (app, path) = (route.app.clone(), path.to_owned());
     let (watched, protocol) = (path.clone(), route.protocol);
+    let counts = Arc::new(Mutex::new(true));
+    let counted = counts.clone();
     let task = tokio::spawn(async move {
         let address = endpoint.address();
         let speech = || speech(protocol, &endpoint);
         health::watch(address, &watched, timings, speech, |report| {
+            let counts = counted.lock().unwrap_or_else(PoisonError::into_inner);
+            if !*counts {
+                return;
+            }
             let was_ready = endpoint.is_ready();
             endpoint.set_ready(report.ready);
             if report.ready && !was_ready {
@@ -131,7 +153,7 @@ fn start(route: &Route, endpoint: &Arc<Endpoint>, path: &str, timings: Timings) 
         })
         .await;
     });
-    Probe { path, protocol, task: task.abort_handle() }
+    Probe { path, protocol, task: task.abort_handle(), counts }
 }
 
 fn speech(protocol: Protocol, endpoint: &Endpoint) -> Speech {
