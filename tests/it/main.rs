@@ -18,6 +18,7 @@
 mod aborts;
 mod binary;
 mod bodies;
+mod clients;
 mod endpoints;
 mod failures;
 mod framing;
