@@ -1,6 +1,7 @@
 //! The clients that people really use, in front of the gateway, in every
 //! version of HTTP that it speaks, in the clear and over TLS.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
@@ -17,6 +18,7 @@ mod chromium;
 mod curl;
 mod h2load;
 mod h2spec;
+mod websocket;
 
 /// An app that gives back the content of each request, unless `other` answers it.
 fn echo_or(
@@ -83,12 +85,12 @@ impl Certificate {
 
 /// A gateway for `acme/hello` that speaks TLS.
 fn over_tls(
-    endpoint: &ScriptedApp,
+    endpoint: SocketAddr,
     certificate: &Certificate,
     change: impl FnOnce(&mut Config),
 ) -> Gateway {
     Gateway::with(|config| {
-        config.apps.push(app("acme/hello", &[(80, &[endpoint.address()])]));
+        config.apps.push(app("acme/hello", &[(80, &[endpoint])]));
         config.listeners[0].tls = Some(certificate.tls());
         change(config);
     })

@@ -4,6 +4,10 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use super::{Certificate, content, over_tls};
 use crate::support::app::{AppConnection, Seen};
 use crate::support::tools::{Running, is_there};
@@ -45,9 +49,21 @@ async function many() {
   }));
   say('many ' + all.filter((right) => right).length);
 }
+function chat() {
+  return new Promise((done, fail) => {
+    const socket = new WebSocket('/chat');
+    socket.onerror = () => fail(new Error('no WebSocket'));
+    socket.onopen = () => socket.send('hello');
+    socket.onmessage = (event) => {
+      say('chat ' + event.data);
+      socket.close();
+      done();
+    };
+  });
+}
 async function main() {
   await upload();
-  await Promise.all([events(), many()]);
+  await Promise.all([events(), many(), chat()]);
   const seen = performance.getEntriesByType('resource').map((entry) => entry.nextHopProtocol);
   say('protocol ' + [...new Set(seen)].join(' '));
 }
@@ -98,8 +114,32 @@ fn answer(connection: &mut AppConnection, seen: &Seen) -> std::io::Result<()> {
             }
             connection.try_send("0\r\n\r\n")
         }
+        b"/chat" => chat(connection, seen),
         target => connection.try_send(whole("text/plain", target)),
     }
+}
+
+/// A WebSocket that answers one short message with itself and the version it came through.
+fn chat(connection: &mut AppConnection, seen: &Seen) -> std::io::Result<()> {
+    let key = seen.field("sec-websocket-key").expect("a key");
+    let guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    let proof = digest(&SHA1_FOR_LEGACY_USE_ONLY, [&key, guid].concat().as_bytes());
+    connection.try_send(format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {}\r\n\r\n",
+        BASE64.encode(proof)
+    ))?;
+    // RFC 6455 section 5.2: a final text frame, shorter than 126 bytes, masked.
+    let head = connection.body(2);
+    assert_eq!((head[0], head[1] & 0x80), (0x81, 0x80));
+    let (mask, masked) = (connection.body(4), connection.body(usize::from(head[1] & 0x7f)));
+    let text = masked.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
+    let via = seen.field("via").unwrap_or_default();
+    let answer = [&text.collect::<Vec<u8>>()[..], b" via ", via.as_bytes()].concat();
+    let length = u8::try_from(answer.len()).expect("a short answer");
+    connection.try_send([&[0x81, length][..], &answer].concat())?;
+    connection.read_to_close();
+    Ok(())
 }
 
 /// Opens the page and waits for its report.
@@ -133,7 +173,7 @@ fn report(url: &str, reported: &Receiver<String>) -> String {
 }
 
 #[test]
-fn a_browser_uploads_and_hears_events_in_the_clear() {
+fn a_browser_uploads_hears_events_and_chats_in_the_clear() {
     if !is_there("chromium") {
         return;
     }
@@ -143,20 +183,29 @@ fn a_browser_uploads_and_hears_events_in_the_clear() {
     });
     let url = format!("http://{HOST}:{}/", gateway.address().port());
     let report = report(&url, &reported);
-    assert_eq!(report, "events 0 1 2\nmany 30\nprotocol http/1.1\nupload 200 true");
+    assert_eq!(
+        report,
+        "chat hello via 1.1 ignite-gateway\nevents 0 1 2\nmany 30\nprotocol http/1.1\n\
+         upload 200 true"
+    );
 }
 
 #[test]
-fn a_browser_uploads_and_hears_events_over_tls_by_http_2() {
+fn a_browser_uploads_hears_events_and_chats_over_tls_by_http_2() {
     if !is_there("chromium") || !is_there("openssl") {
         return;
     }
     let (app, reported) = page_app();
     let certificate = Certificate::new(HOST);
-    let gateway = over_tls(&app, &certificate, |config| {
+    let gateway = over_tls(app.address(), &certificate, |config| {
         config.domain = "localhost".parse().unwrap();
     });
     let url = format!("https://{HOST}:{}/", gateway.address().port());
     let report = report(&url, &reported);
-    assert_eq!(report, "events 0 1 2\nmany 30\nprotocol h2\nupload 200 true");
+    // The WebSocket, too: RFC 8441.
+    assert_eq!(
+        report,
+        "chat hello via 2.0 ignite-gateway\nevents 0 1 2\nmany 30\nprotocol h2\n\
+         upload 200 true"
+    );
 }

@@ -30,7 +30,7 @@ impl Way {
         }
         for (arguments, version) in [(&["--http1.1"][..], "1.1"), (&["--http2"], "2")] {
             let certificate = Certificate::new(HOST);
-            let gateway = over_tls(app, &certificate, |_| {});
+            let gateway = over_tls(app.address(), &certificate, |_| {});
             test(&Way { gateway, certificate: Some(certificate), arguments, version });
         }
     }

@@ -61,7 +61,7 @@ fn many_requests_over_tls_all_succeed() {
     }
     let app = small_app();
     let certificate = Certificate::new(HOST);
-    let gateway = over_tls(&app, &certificate, |config| config.workers = 2);
+    let gateway = over_tls(app.address(), &certificate, |config| config.workers = 2);
     expect_all_succeed(&gateway, "https", 5000, &["-c", "10", "-m", "20"]);
     expect_all_succeed(&gateway, "https", 2000, &["--h1", "-c", "10"]);
 }

@@ -78,6 +78,6 @@ fn h2spec_finds_nothing_over_tls() {
     }
     let app = app();
     let certificate = Certificate::new(HOST);
-    let gateway = over_tls(&app, &certificate, |_| {});
+    let gateway = over_tls(app.address(), &certificate, |_| {});
     expect_failures(&gateway, &["--strict", "--tls", "--insecure"], &[]);
 }

@@ -26,7 +26,8 @@ pub fn go_program(name: &str) -> Option<PathBuf> {
     found
 }
 
-fn demanded(program: &str, there: bool) -> bool {
+/// Tells, where a program is not there, that nothing is tested. In CI it has to be.
+pub fn demanded(program: &str, there: bool) -> bool {
     if !there {
         assert!(std::env::var_os("CI").is_none(), "{program} is missing, and CI must have it");
         eprintln!("!!! {program} is not installed: NOTHING IS TESTED HERE !!!");
