@@ -6,7 +6,7 @@ use ignite_gateway::config::Config;
 use ignite_gateway::config::tls::Tls;
 
 use crate::support::tls::{Authority, Files};
-use crate::support::{Caller, Gateway};
+use crate::support::{Caller, Gateway, eventually};
 
 mod authentication;
 mod floods;
@@ -64,4 +64,11 @@ fn metric(gateway: &Gateway, name: &str, labels: &str) -> u64 {
 fn failures(gateway: &Gateway, reason: &str) -> u64 {
     let labels = format!("reason=\"{reason}\"");
     metric(gateway, "ignite_gateway_tls_handshake_failures_total", &labels)
+}
+
+/// Waits until so many handshakes are counted: a caller hears of its failure before that.
+#[track_caller]
+fn expect_failures(gateway: &Gateway, reason: &str, count: u64) {
+    eventually(reason, || failures(gateway, reason) >= count);
+    assert_eq!(failures(gateway, reason), count);
 }

@@ -166,11 +166,17 @@ impl State {
     }
 
     fn for_a_closed_stream(&mut self, id: u32, length: usize) -> Result<(), Code> {
-        if self.reset.contains(&id) {
+        if self.may_be_under_way(id) {
             return self.under_way(length);
         }
         self.put_reset(id, Code::STREAM_CLOSED);
         self.budget.reset()
+    }
+
+    /// Whether a frame for a closed stream may have been sent before our reset of it arrived. An
+    /// app may answer any number of cancelled requests late, which must not cost the others.
+    pub(super) fn may_be_under_way(&self, id: u32) -> bool {
+        self.role == Role::Client || self.reset.contains(&id)
     }
 
     /// A frame for a stream that we reset, sent before the reset arrived. Large pieces of content

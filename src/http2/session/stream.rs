@@ -13,7 +13,7 @@ use crate::body::Frame;
 use crate::fields::Fields;
 
 /// Pieces below this size are copied: many small ones would hold many large read buffers.
-const SMALL: usize = 1 << 10;
+const SMALL: usize = 4 << 10;
 
 /// How a stream failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,8 @@
 //! Callers that make the gateway work for nothing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use ignite_gateway::http2::frame::PREFACE;
 
 use super::{counted, expect_connection_error};
@@ -8,7 +11,7 @@ use crate::support::frames::{
     INITIAL_WINDOW_SIZE, NO_ERROR, PADDED, PING, PRIORITY, SETTINGS, block, frame, get, headers,
     post, request_fields, reset, settings, window_update,
 };
-use crate::support::{EchoHeads, Gateway, ScriptedApp, Signal, eventually};
+use crate::support::{Caller, EchoHeads, Gateway, ScriptedApp, Signal, eventually};
 
 /// More than the defaults forgive.
 const MANY: usize = 1500;
@@ -184,6 +187,34 @@ fn requests_that_are_reset_at_once_leave_nothing_behind() {
 }
 
 #[test]
+fn resets_forced_from_the_gateway_do_not_make_room_for_more_work() {
+    let (work, asked) = (Arc::new(AtomicUsize::new(0)), Signal::new());
+    let app = ScriptedApp::start({
+        let (work, asked) = (work.clone(), asked.clone());
+        move |connection| {
+            while let Ok(request) = connection.try_request() {
+                if request.head.target() == b"/last" {
+                    connection.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+                    continue;
+                }
+                work.fetch_add(1, Ordering::SeqCst);
+                asked.wait();
+                let _ = connection.try_send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+        }
+    });
+    let gateway = Gateway::of_with(app.address(), |config| config.limits.concurrent_streams = 10);
+    let mut caller = Frames::call(&gateway);
+    let broken = |index: u32| [get(2 * index + 1, "/"), window_update(2 * index + 1, 0)].concat();
+    caller.send((0..50).flat_map(broken).collect::<Vec<_>>());
+    caller.until("every stream is reset", |caller| caller.streams.len() == 50);
+    let _ = Frames::call(&gateway).ask(1, get(1, "/last")).expect(200);
+    let work = work.load(Ordering::SeqCst);
+    asked.give();
+    assert!(work <= 10, "{work} requests at the app for a caller who may have 10");
+}
+
+#[test]
 fn a_reset_ends_the_work_of_the_app() {
     let (asked, gone) = (Signal::new(), Signal::new());
     let app = ScriptedApp::start({
@@ -228,4 +259,17 @@ fn a_caller_who_sends_its_preface_again_and_again_is_refused() {
     eventually("it is counted", || {
         gateway.shared().http2.errors().map(|(_, count)| count).sum::<u64>() == 1
     });
+}
+
+#[test]
+fn the_operator_sees_why_connections_were_ended() {
+    let app = EchoHeads::start();
+    let gateway = Gateway::of(app.address());
+    let flood = frame(PING, 0, 0, [7; 8]).repeat(MANY);
+    expect_connection_error(&gateway, &flood, ENHANCE_YOUR_CALM);
+    let mut operator = Caller::to(gateway.admin());
+    operator.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let text = operator.read_response().expect(200).text();
+    let line = "ignite_gateway_http2_connection_errors_total{reason=\"enhance_your_calm\"} 1";
+    assert!(text.lines().any(|known| known == line), "{text}");
 }

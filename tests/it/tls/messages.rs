@@ -193,6 +193,6 @@ fn plain_http_at_a_tls_port_is_told_so() {
     let response = caller.read_response().expect_problem(400, "http_request_error");
     assert!(response.text().contains("HTTPS port"), "{}", response.text());
     caller.expect_closed();
-    assert_eq!(super::failures(&gateway, "plain_http"), 1);
+    super::expect_failures(&gateway, "plain_http", 1);
     assert!(app.seen().is_empty());
 }

@@ -5,7 +5,7 @@ use rustls::{ProtocolVersion, version};
 use ignite_gateway::config::Listener;
 use ignite_gateway::config::tls::{ClientAuth, TlsVersion};
 
-use super::{NAMES, failures, gateway, gateway_with, metric, tls};
+use super::{NAMES, expect_failures, gateway, gateway_with, metric, tls};
 use crate::support::tls::{Authority, Client};
 use crate::support::{Caller, EchoHeads, HOST};
 
@@ -34,7 +34,7 @@ fn an_older_version_than_the_least_is_refused() {
     let old = Client::new(&authority).version(&version::TLS12).into_config();
     let refused = Caller::try_over_tls(gateway.address(), &old, HOST).err().expect("refused");
     assert!(refused.to_string().contains("ProtocolVersion"), "{refused}");
-    assert_eq!(failures(&gateway, "version"), 1);
+    expect_failures(&gateway, "version", 1);
     let _ = Caller::over_tls(gateway.address(), &authority.client(), HOST).get("/").expect(200);
 }
 
@@ -54,7 +54,7 @@ fn an_application_protocol_is_agreed_or_the_caller_is_refused() {
     let refused = Caller::try_over_tls(gateway.address(), &client(&["spdy/3"]), HOST);
     let error = refused.err().expect("refused").to_string();
     assert!(error.contains("NoApplicationProtocol"), "{error}");
-    assert_eq!(failures(&gateway, "nothing_in_common"), 1);
+    expect_failures(&gateway, "nothing_in_common", 1);
 }
 
 #[test]

@@ -116,7 +116,7 @@ impl State {
                 section::trailers(block, &mut self.decoder, &self.own)
                     .map_err(compression_error)?,
             );
-            let known = self.reset.contains(&id);
+            let known = self.may_be_under_way(id);
             return if known { self.under_way(0) } else { Err(Code::STREAM_CLOSED) };
         };
         if self.role == Role::Client && !stream.has_head && stream.failure.is_none() {
