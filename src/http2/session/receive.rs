@@ -179,8 +179,8 @@ impl State {
         self.role == Role::Client || self.reset.contains(&id)
     }
 
-    /// A frame for a stream that we reset, sent before the reset arrived. Large pieces of content
-    /// end with the stream's window; whatever else comes could come for ever.
+    /// A frame for a stream that we reset, sent before the reset arrived. Content of some size costs
+    /// its sender as much as an upload does; whatever else comes could come for ever.
     pub(super) fn under_way(&mut self, length: usize) -> Result<(), Code> {
         if length >= WORTH { Ok(()) } else { self.budget.control_frame() }
     }

@@ -11,7 +11,7 @@ use crate::support::frames::{
     MAX_CONCURRENT_STREAMS, NO_ERROR, PING, PROTOCOL_ERROR, PUSH_PROMISE, REFUSED_STREAM, SETTINGS,
     block, frame, get, goaway, headers, post, request_fields, reset, settings, window_update,
 };
-use crate::support::{ScriptedApp, Signal};
+use crate::support::{ScriptedApp, Signal, eventually};
 
 const SOON: Duration = Duration::from_millis(200);
 
@@ -472,5 +472,46 @@ fn a_caller_who_leaves_cancels_the_apps_stream_alone() {
     caller.send(reset(1, CANCEL));
     cancelled.wait();
     let _ = caller.ask(3, get(3, "/")).expect(200);
+    assert_eq!(app.connections(), 1);
+}
+
+#[test]
+fn late_answers_to_many_cancelled_requests_do_not_cost_the_others_their_connection() {
+    // More than the gateway remembers to have cancelled.
+    const ROUNDS: u32 = 15;
+    const EACH: u32 = 50;
+    let came = Arc::new(AtomicU32::new(0));
+    let app = ScriptedApp::start({
+        let came = came.clone();
+        move |connection| {
+            let mut app = connection.http2(&[]);
+            let mut last = 0;
+            while let Some(id) = app.next_stream(last) {
+                last = id;
+                if path(&app, id) == "/last" {
+                    let ids: Vec<u32> = app.streams.keys().copied().collect();
+                    let late = |id: &u32| {
+                        let head = headers(*id, 0, &[(":status", "200")]);
+                        [head, frame(DATA, END_STREAM, *id, "late")].concat()
+                    };
+                    app.send(ids.iter().flat_map(late).collect::<Vec<_>>());
+                }
+                came.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    let gateway = h2c(&[app.address()], |config| config.limits.stream_resets = u32::MAX);
+    let mut caller = Frames::call(&gateway);
+    let mut id = 1;
+    for round in 0..ROUNDS {
+        let ids: Vec<u32> = (0..EACH).map(|index| id + 2 * index).collect();
+        caller.send(ids.iter().flat_map(|id| get(*id, "/")).collect::<Vec<_>>());
+        eventually("the requests came", || came.load(Ordering::SeqCst) == (round + 1) * EACH);
+        caller.send(ids.iter().flat_map(|id| reset(*id, CANCEL)).collect::<Vec<_>>());
+        gateway.wait_idle();
+        id += 2 * EACH;
+    }
+    let message = caller.ask(id, get(id, "/last"));
+    assert_eq!(message.expect(200).content, b"late");
     assert_eq!(app.connections(), 1);
 }
