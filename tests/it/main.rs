@@ -36,6 +36,7 @@ mod streaming;
 mod streaming_memory;
 mod support;
 mod tls;
+mod trailers;
 mod upgrade;
 mod verbatim;
 mod websocket_http2;

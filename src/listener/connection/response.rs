@@ -18,6 +18,7 @@ use super::{Connection, Transport};
 use crate::body::{Body, Frame};
 use crate::clock::Deadline;
 use crate::error::Error;
+use crate::fields::Known;
 use crate::gateway::Settings;
 use crate::gateway::record::Record;
 use crate::http1::decode::Decoded;
@@ -291,7 +292,11 @@ fn framing(response: &Response, call: &Call) -> Framing {
     if bodiless {
         return response.declared_length.map_or(Framing::None, Framing::Length);
     }
-    match response.body.length() {
+    // Content of a declared length cannot have trailers here: RFC 9112 section 6.1. Where they are
+    // announced and wanted, the length is given up for them.
+    let trailers =
+        call.trailers && response.body.may_have_trailers() && response.fields.has(Known::Trailer);
+    match response.body.length().filter(|_| !trailers) {
         Some(length) => Framing::Length(length),
         None if call.version == Version::Http10 => Framing::UntilClose,
         None => Framing::Chunked,

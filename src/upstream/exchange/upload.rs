@@ -14,7 +14,7 @@ use super::super::pool::Connection;
 use crate::body::{Body, Frame, Source};
 use crate::clock::Deadline;
 use crate::error::Error;
-use crate::fields::Fields;
+use crate::fields::{Fields, Known};
 use crate::http1::encode;
 use crate::http1::framing::Framing;
 use crate::io::poll_write;
@@ -73,8 +73,8 @@ impl Upload {
         Self {
             method: request.method.clone(),
             target: request.target.clone(),
+            framing: framing(request, &body),
             fields: std::mem::take(&mut request.fields),
-            framing: framing(&request.method, &body),
             body_ended: body.is_empty(),
             body,
             body_begun: false,
@@ -282,10 +282,13 @@ impl Source for Resumed {
 }
 
 /// One framing of the gateway's own for what leaves.
-fn framing(method: &Method, body: &Body) -> Framing {
+fn framing(request: &Request, body: &Body) -> Framing {
     // RFC 9110 section 8.6: a method that expects content says that there is none.
-    let expects = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-    match body.length() {
+    let expects = matches!(request.method, Method::POST | Method::PUT | Method::PATCH);
+    // Content of a declared length cannot have trailers here: RFC 9112 section 6.1. Where HTTP/2
+    // announces them, the length is given up for them.
+    let trailers = body.may_have_trailers() && request.fields.has(Known::Trailer);
+    match body.length().filter(|_| !trailers) {
         Some(0) if expects => Framing::Length(0),
         Some(0) => Framing::None,
         Some(length) => Framing::Length(length),
