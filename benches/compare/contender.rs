@@ -60,6 +60,14 @@ pub(crate) struct Absence {
     pub(crate) unsupported: bool,
 }
 
+impl fmt::Display for Absence {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.unsupported { "not able" } else { "absent" };
+        // What a program said last, in further lines, is told once, at its start.
+        write!(formatter, "{what}: {}", self.reason.lines().next().unwrap_or_default())
+    }
+}
+
 impl From<Box<dyn Error>> for Absence {
     fn from(error: Box<dyn Error>) -> Self {
         Self { reason: error.to_string(), unsupported: error.is::<Unsupported>() }
@@ -92,13 +100,17 @@ impl Contender {
         }
     }
 
-    /// Why it is absent from anything, each reason once.
-    pub(crate) fn reasons(&self) -> Vec<(Option<&Scenario>, &str)> {
+    /// From which group of scenarios it is absent, and why, each reason once; no group: from all.
+    pub(crate) fn reasons(&self) -> Vec<(Option<&'static str>, &str)> {
         match &self.state {
             Err(absence) => vec![(None, &absence.reason)],
             Ok(running) => {
                 let each = running.absences.iter();
-                each.map(|(from, absence)| (Some(from), absence.reason.as_str())).collect()
+                let mut reasons: Vec<_> = each
+                    .map(|(from, absence)| (Some(from.group), absence.reason.as_str()))
+                    .collect();
+                reasons.dedup();
+                reasons
             }
         }
     }
@@ -124,7 +136,7 @@ impl Running {
         let process = Process::start(name, &command, cores.proxy.as_deref(), &place.folder)?;
         let (remarks, absences) = (Vec::new(), Vec::new());
         let mut running = Self { version, address: place.listen, remarks, absences, process };
-        running.until_ready(name, place.edge, client).await?;
+        running.until_ready(place.edge, client).await?;
         Ok(running)
     }
 
@@ -133,22 +145,15 @@ impl Running {
         self.process.id()
     }
 
-    async fn until_ready(&mut self, name: &str, edge: Edge, client: &Client) -> Fallible<()> {
+    async fn until_ready(&mut self, edge: Edge, client: &Client) -> Fallible<()> {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             if let Some(status) = self.process.ended() {
                 let words = self.process.last_words();
-                let refused = status.code() == Some(gateway::REFUSED_CONFIGURATION);
-                return Err(if name == "gateway" && refused {
-                    Unsupported(format!("refuses the configuration{words}")).into()
-                } else {
-                    format!("ended with {status}{words}").into()
-                });
+                return Err(format!("ended with {status}{words}").into());
             }
             match check::answers(self.address, edge, client).await {
                 Ok(()) => return Ok(()),
-                // It will not learn it by waiting.
-                Err(reason) if reason.is::<Unsupported>() => return Err(reason),
                 Err(reason) if Instant::now() > deadline => {
                     let words = self.process.last_words();
                     return Err(format!("not ready in time: {reason}{words}").into());

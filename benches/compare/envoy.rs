@@ -1,4 +1,5 @@
-//! Contender `envoy`: one worker (`--concurrency 1`), counters on as they are by default.
+//! Contender `envoy`: one worker (`--concurrency 1`), no access log, counters on as they are by default,
+//! limits of connections and requests out of the way, HTTP/2 to the app for gRPC.
 //!
 //! The configuration is JSON, which Envoy reads as it reads YAML, built from the list of apps.
 

@@ -13,9 +13,6 @@ use crate::contender::{Place, Recipe};
 use crate::scenario::Edge;
 use crate::tools;
 
-/// Its exit code when the configuration has a key or a value that it does not know.
-pub(crate) const REFUSED_CONFIGURATION: i32 = 2;
-
 pub(crate) fn recipe(place: &Place<'_>, program: &Path) -> Fallible<Recipe> {
     if !program.is_file() {
         return Err(format!("{} is not there (--gateway PATH)", program.display()).into());

@@ -1,7 +1,8 @@
 //! Contender `haproxy`: one thread, connections to the backend shared among all callers.
 //!
-//! Written as a careful operator would for the same contract. Buffers are the default ones, splicing
-//! is off: see `benches/README.md` for what was tried.
+//! Written as a careful operator would for the same contract, with no log. Buffers are the default
+//! ones, splicing is off: see `benches/README.md` for what was tried. gRPC goes to the app by `proto
+//! h2`, streams of many callers on one connection.
 
 use std::fmt::Write as _;
 use std::fs;

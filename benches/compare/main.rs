@@ -16,6 +16,7 @@ mod contender;
 mod envoy;
 mod fleet;
 mod gateway;
+mod goal;
 mod haproxy;
 mod head;
 mod load;
@@ -152,17 +153,17 @@ async fn compare(options: &Options) -> Fallible<ExitCode> {
         None => true,
     });
     for edge in Edge::ALL {
-        let mut here = scenarios.clone();
-        here.retain(|scenario| scenario.edge == edge);
-        let Some(&first) = here.first() else { continue };
+        let here: Vec<Scenario> =
+            scenarios.iter().copied().filter(|scenario| scenario.edge == edge).collect();
+        if here.is_empty() {
+            continue;
+        }
         let fleet = Fleet::start(edge, &here, &stage).await?;
         report.fleet(edge, &fleet);
         for scenario in here {
             report.table(measure::table(scenario, &fleet, &load, &stage).await);
-        }
-        if options.profile_syscalls {
-            for contender in &fleet.0 {
-                syscalls::print_profile(contender, first, &load, folder.path()).await;
+            if options.profile_syscalls {
+                syscalls::print_profiles(scenario, &fleet, &load, folder.path()).await;
             }
         }
     }

@@ -64,6 +64,11 @@ impl Row {
         self.median(|sample| sample.cpu_us)
     }
 
+    /// Its cost over the other's.
+    pub(crate) fn over(&self, other: &Self) -> f64 {
+        self.cpu_us() / other.cpu_us()
+    }
+
     /// How far the rounds are apart, relative to their median: the noise in the CPU figure.
     pub(crate) fn spread(&self) -> f64 {
         let values = || self.samples.iter().map(|sample| sample.cpu_us);

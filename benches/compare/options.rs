@@ -27,12 +27,12 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) rounds: u64,
     /// Seconds of load for each contender in each round
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seconds: u64,
     /// Only these contenders, only these groups of scenarios
     #[arg(long, value_delimiter = ',', value_name = "NAME,...", value_parser = names())]
     pub(crate) only: Vec<String>,
-    /// The first scenario of each group, one round of one second: does it work at all
+    /// The first scenario of each kind, one round of one second: does it work at all
     #[arg(long)]
     pub(crate) quick: bool,
     /// What the gateway does not support fails the run too

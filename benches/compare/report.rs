@@ -1,6 +1,8 @@
-//! The report: a table for each scenario on the terminal, and the same figures as JSON.
+//! The report: a table for each scenario on the terminal, a line for each at its end, and the same
+//! figures as JSON.
 
 mod json;
+mod summary;
 
 use crate::Fallible;
 use crate::fleet::Fleet;
@@ -56,8 +58,7 @@ impl<'run> Report<'run> {
                 }
             }
             for (from, reason) in contender.reasons() {
-                let what =
-                    from.map_or_else(String::new, |scenario| format!(" ({})", scenario.group));
+                let what = from.map_or_else(String::new, |group| format!(" from {group}"));
                 println!("  {name:<8} absent{what}: {reason}");
             }
         }
@@ -69,6 +70,7 @@ impl<'run> Report<'run> {
     }
 
     pub(crate) fn close(&self) -> Fallible<()> {
+        summary::print(&self.tables);
         self.options.json.as_ref().map_or(Ok(()), |file| self.write_json(file))
     }
 }
@@ -89,7 +91,7 @@ fn print_table(table: &Table) {
         "RSS MiB",
         "errors"
     );
-    let floor = table.row("relay").filter(|row| row.valid()).map(Row::cpu_us);
+    let floor = table.row("relay").filter(|row| row.valid());
     for row in &table.rows {
         println!("  {:<9}{}", row.name, cells(row, floor));
     }
@@ -117,16 +119,14 @@ fn print_table(table: &Table) {
     }
 }
 
-fn cells(row: &Row, floor: Option<f64>) -> String {
+fn cells(row: &Row, floor: Option<&Row>) -> String {
     if let Some(absence) = &row.absence {
-        let reason = absence.reason.lines().next().unwrap_or_default();
-        return format!("{:>13}  absent: {reason}", "-");
+        return format!("{:>13}  {absence}", "-");
     }
     if row.samples.is_empty() {
         return format!("{:>13}{:>18}{:>55}", "-", "-", row.failures.len());
     }
-    let over_floor =
-        floor.map_or_else(|| "-".into(), |floor| format!("{:.2}", row.cpu_us() / floor));
+    let over_floor = floor.map_or_else(|| "-".into(), |floor| format!("{:.2}", row.over(floor)));
     format!(
         "{:>13}{:>18.1}{:>7.0}%{over_floor:>9}{:>10.2}{:>10.2}{:>10.1}{:>8}",
         grouped(row.median(|sample| sample.units_per_second)),
@@ -144,13 +144,13 @@ fn verdict(table: &Table) -> Option<String> {
     let gateway = table.row("gateway").filter(|row| row.valid())?;
     let mut parts = Vec::new();
     if let Some(floor) = table.row("relay").filter(|row| row.valid()) {
-        parts.push(format!("{:.2} x the floor", gateway.cpu_us() / floor.cpu_us()));
+        parts.push(format!("{:.2} x the floor", gateway.over(floor)));
     }
     if let Some(peer) = table.best_peer() {
         let p99 = |row: &Row| row.median(|sample| sample.p99_us);
         parts.push(format!(
             "{:.2} x the best peer ({}) in CPU, {:.2} x its p99",
-            gateway.cpu_us() / peer.cpu_us(),
+            gateway.over(peer),
             peer.name,
             p99(gateway) / p99(peer)
         ));

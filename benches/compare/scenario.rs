@@ -7,7 +7,7 @@ use crate::options::Options;
 
 /// In the order of the report. `--only` takes these names.
 pub(crate) const GROUPS: [&str; 8] =
-    ["http1", "bodies", "websocket", "tls", "tls-bodies", "handshake", "h2", "grpc"];
+    ["http1", "bodies", "websocket", "tls", "tls-bodies", "handshake", "http2", "grpc"];
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -85,12 +85,12 @@ impl Scenario {
         scenarios.push(small("tls", Edge::Tls, Work::Download));
         scenarios.extend(bodies("tls-bodies", Edge::Tls));
         scenarios.push(small("handshake", Edge::Tls, Work::Handshake));
-        scenarios.push(small("h2", Edge::Tls, Work::Http2));
+        scenarios.push(small("http2", Edge::Tls, Work::Http2));
         scenarios.push(small("grpc", Edge::Grpc, Work::Grpc));
         scenarios.retain(|scenario| options.wants_group(scenario.group));
         if options.quick {
-            // Those of a group follow each other.
-            scenarios.dedup_by_key(|scenario| scenario.group);
+            // Those that are alike but for their size follow each other.
+            scenarios.dedup_by_key(|scenario| (scenario.group, scenario.work));
         }
         scenarios
     }
@@ -115,29 +115,38 @@ impl Scenario {
     }
 
     pub(crate) fn title(&self) -> String {
-        let Self { connections, size, .. } = self;
+        let what = match self.work {
+            Work::Download | Work::Upload => "HTTP/1.1",
+            Work::Handshake => "full handshakes",
+            Work::Http2 => "HTTP/2",
+            Work::Grpc => "gRPC unary",
+            Work::WebSocket => "WebSocket",
+        };
         let protocol = if self.edge.has_tls() { "TLS 1.3" } else { "plain" };
-        let streams = self.work.streams().unwrap_or(1);
+        format!("{what}, {protocol}: {}", self.shape())
+    }
+
+    /// How many at once, and how large.
+    pub(crate) fn shape(&self) -> String {
+        let (connections, size) = (self.connections, amount(self.size));
+        let at_once = self.work.streams().map_or_else(
+            || format!("{connections} connections"),
+            |streams| format!("{connections} connections x {streams} streams"),
+        );
         match self.work {
-            Work::Download => {
-                format!("HTTP/1.1, {protocol}: {connections} connections, answers of {size} bytes")
-            }
-            Work::Upload => {
-                format!("HTTP/1.1, {protocol}: {connections} connections, uploads of {size} bytes")
-            }
-            Work::Handshake => format!("full handshakes, TLS 1.3: {connections} at once"),
-            Work::Http2 => format!(
-                "HTTP/2, TLS 1.3: {connections} connections x {streams} streams, \
-                 answers of {size} bytes"
-            ),
-            Work::Grpc => format!(
-                "gRPC unary, TLS 1.3: {connections} connections x {streams} streams, \
-                 messages of {size} bytes"
-            ),
-            Work::WebSocket => {
-                format!("WebSocket: {connections} connections, echoed messages of {size} bytes")
-            }
+            Work::Download | Work::Http2 => format!("{at_once}, answers of {size}"),
+            Work::Upload => format!("{at_once}, uploads of {size}"),
+            Work::Handshake => format!("{connections} at once, answers of {size}"),
+            Work::Grpc | Work::WebSocket => format!("{at_once}, messages of {size}"),
         }
+    }
+}
+
+fn amount(bytes: usize) -> String {
+    match bytes {
+        MIB.. if bytes.is_multiple_of(MIB) => format!("{} MiB", bytes / MIB),
+        KIB.. if bytes.is_multiple_of(KIB) => format!("{} KiB", bytes / KIB),
+        _ => format!("{bytes} B"),
     }
 }
 

@@ -12,31 +12,29 @@ use tokio::process::{Child, Command};
 
 use crate::Fallible;
 use crate::accounting;
-use crate::contender::{Contender, Running};
+use crate::contender::Running;
+use crate::fleet::Fleet;
 use crate::load::Load;
 use crate::scenario::Scenario;
 use crate::tools;
 
-const SECONDS: u64 = 3;
+const SECONDS: u64 = 2;
 /// Fewer calls than this for a request are the start and the end of the load, not its way.
 const SHOWN_FROM: f64 = 0.005;
 
-pub(crate) async fn print_profile(
-    contender: &Contender,
-    scenario: Scenario,
-    load: &Load,
-    folder: &Path,
-) {
-    let (Ok(running), None) = (&contender.state, contender.absence(scenario)) else { return };
-    println!("\nSystem calls of {}, per {}: {}", contender.name, scenario.unit(), scenario.title());
-    let counts = folder.join(format!("{}.strace", contender.name));
-    match profile(running, scenario, load, &counts).await {
-        Ok(calls) => {
-            for (call, per_request) in calls {
-                println!("  {call:<20}{per_request:>8.2}");
-            }
-        }
-        Err(error) => println!("  not counted: {error}"),
+/// A line for each contender that takes part: its calls, the most frequent first.
+pub(crate) async fn print_profiles(scenario: Scenario, fleet: &Fleet, load: &Load, folder: &Path) {
+    println!("  system calls per {}, under strace:", scenario.unit());
+    for contender in &fleet.0 {
+        let (Ok(running), None) = (&contender.state, contender.absence(scenario)) else { continue };
+        let counts = folder.join(format!("{}.strace", contender.name));
+        let line = match profile(running, scenario, load, &counts).await {
+            Ok(calls) => calls.iter().fold(String::new(), |line, (call, per_unit)| {
+                line + &format!(" {call} {per_unit:.2}")
+            }),
+            Err(error) => format!(" not counted: {error}"),
+        };
+        println!("  {:<9}{line}", contender.name);
     }
 }
 
@@ -67,7 +65,7 @@ async fn profile(
         .lines()
         .filter_map(parse_line)
         .map(|(call, count)| (call, count as f64 / units))
-        .filter(|(_, per_request)| *per_request >= SHOWN_FROM)
+        .filter(|(_, per_unit)| *per_unit >= SHOWN_FROM)
         .collect();
     calls.sort_by(|one, other| other.1.total_cmp(&one.1));
     Ok(calls)

@@ -22,7 +22,6 @@ use tokio_rustls::rustls::{
 
 use crate::Fallible;
 use crate::apps::{CALLED, DOMAIN};
-use crate::contender::Unsupported;
 
 /// The names under which OpenSSL, and so the load tools, know the one suite and the one group.
 pub(crate) const SUITE: &str = "TLS_AES_128_GCM_SHA256";
@@ -94,11 +93,11 @@ impl Client {
     pub(crate) async fn http2(&self, stream: TcpStream) -> Fallible<TlsStream<TcpStream>> {
         let stream = connect(&self.http2, stream).await.map_err(|error| {
             let no_http2 = error.downcast_ref::<std::io::Error>().is_some_and(refuses_protocol);
-            if no_http2 { Unsupported("no HTTP/2: ALPN refuses h2".into()).into() } else { error }
+            if no_http2 { "no HTTP/2: ALPN refuses h2".into() } else { error }
         })?;
         match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => Ok(stream),
-            None => Err(Unsupported("no HTTP/2: ALPN chooses nothing".into()).into()),
+            None => Err("no HTTP/2: ALPN chooses nothing".into()),
             Some(other) => Err(format!("ALPN chose {}", other.escape_ascii()).into()),
         }
     }

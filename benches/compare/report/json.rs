@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Report;
 use crate::Fallible;
+use crate::goal::Goal;
 use crate::machine::Machine;
 use crate::measure::{Row, Table};
 
@@ -39,7 +40,11 @@ impl Report<'_> {
 
 fn table(table: &Table) -> Value {
     let scenario = table.scenario;
-    let floor = table.row("relay").filter(|row| row.valid()).map(Row::cpu_us);
+    let floor = table.row("relay").filter(|row| row.valid());
+    let gateway = table.row("gateway").filter(|row| row.valid());
+    let (goal, best) = (Goal::of(table), table.best_peer());
+    let over = |peer: Option<&Row>| Some(gateway?.over(peer?));
+    let held_against = goal.peer(table);
     json!({
         "group": scenario.group,
         "title": scenario.title(),
@@ -47,13 +52,20 @@ fn table(table: &Table) -> Value {
         "streams": scenario.work.streams().unwrap_or(1),
         "size": scenario.size,
         "unit": scenario.unit(),
-        "best_peer": table.best_peer().map(|row| row.name),
+        "best_peer": best.map(|row| row.name),
+        "gateway_over_best_peer": over(best),
+        "goal": {
+            "peer": held_against.map(|row| row.name),
+            "required": goal.required,
+            "wished": goal.wished,
+            "standing": over(held_against).map(|ratio| goal.standing(ratio)),
+        },
         "rows": table.rows.iter().map(|it| row(it, floor)).collect::<Vec<_>>(),
     })
 }
 
 /// Figures that there are not are `null`.
-fn row(row: &Row, floor: Option<f64>) -> Value {
+fn row(row: &Row, floor: Option<&Row>) -> Value {
     json!({
         "name": row.name,
         "valid": row.valid(),
@@ -62,7 +74,7 @@ fn row(row: &Row, floor: Option<f64>) -> Value {
         "units_per_second": row.median(|sample| sample.units_per_second),
         "cpu_us_per_unit": row.cpu_us(),
         "cpu_spread": row.spread(),
-        "cpu_over_floor": floor.map(|floor| row.cpu_us() / floor),
+        "cpu_over_floor": floor.map(|floor| row.over(floor)),
         "p50_us": row.median(|sample| sample.p50_us),
         "p99_us": row.median(|sample| sample.p99_us),
         "connections_opened_per_request": row.median(|sample| sample.opened),
