@@ -10,10 +10,20 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 /// What a read asks for when nothing is known of what comes.
 const READ: usize = 8 << 10;
-/// The most that one read asks for, and so the most of a body that is held in one direction.
-const READ_LARGE: usize = 64 << 10;
+/// The most that one read asks for, and so the most of a body that is held in one direction: 64 KiB
+/// of content, and the head that may come with it.
+const READ_LARGE: usize = 65 << 10;
+/// About what a head takes.
+const HEAD: u64 = 1 << 10;
 /// Room below which a buffer is renewed: short reads cost as much as long ones.
 const ROOM: usize = 2 << 10;
+
+/// How much is likely to come with the next message's head on a connection whose last message had
+/// content of this `length`: alike follows alike, and a read that is large enough saves another one,
+/// and a write.
+pub(crate) fn expected_next(length: u64) -> u64 {
+    if length > READ as u64 { length.saturating_add(HEAD) } else { 0 }
+}
 
 /// Reads once into `buffer`; `expected` is how much is known to come.
 pub(crate) fn poll_read<S: AsyncRead + Unpin>(

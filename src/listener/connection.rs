@@ -24,7 +24,7 @@ use crate::gateway::{Gateway, Settings};
 use crate::http1::decode::Decoder;
 use crate::http1::framing::Framing;
 use crate::http1::head::{self, HeadScan, RequestHead};
-use crate::io::poll_read;
+use crate::io::{expected_next, poll_read};
 use crate::message::{Request, Upgrade};
 use crate::shutdown::DrainWatch;
 use bytes::BytesMut;
@@ -62,6 +62,8 @@ struct Inbound {
     buffer: BytesMut,
     scan: HeadScan,
     decoder: Decoder,
+    /// How much is likely to come with the next request's head.
+    expected: u64,
     awaits_continue: bool,
     /// `100 (Continue)` waits to be written.
     continuing: bool,
@@ -135,6 +137,7 @@ impl<S: Transport> Connection<S> {
                 buffer: BytesMut::new(),
                 scan: HeadScan::default(),
                 decoder: Decoder::new(Framing::None),
+                expected: 0,
                 awaits_continue: false,
                 continuing: false,
                 body_asked: false,
@@ -179,7 +182,7 @@ impl<S: Transport> Connection<S> {
                     inbound.deadline.set_in(timeouts.header);
                 }
                 let stream = &mut *self.stream.borrow_mut();
-                match poll_read(stream, &mut inbound.buffer, 0, cx) {
+                match poll_read(stream, &mut inbound.buffer, inbound.expected, cx) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
                     Poll::Ready(Ok(_)) if !begun => settings = gateway.settings(),
                     Poll::Ready(Ok(_)) => {}
@@ -198,6 +201,7 @@ impl<S: Transport> Connection<S> {
                         if !begun && !hurried && !parked && idle > PARK {
                             parked = true;
                             inbound.buffer = BytesMut::new();
+                            inbound.expected = 0;
                             *self.out.borrow_mut() = BytesMut::new();
                             inbound.deadline.set_in(idle.saturating_sub(PARK));
                             continue;
@@ -282,9 +286,13 @@ impl<S: Transport> Connection<S> {
         inbound.received = 0;
         inbound.limit = settings.limits.request_body;
         inbound.idle_body = settings.timeouts.idle_body;
+        inbound.expected = 0;
         let length = match head.framing {
             Framing::None => return Body::empty(),
-            Framing::Length(length) => Some(length),
+            Framing::Length(length) => {
+                inbound.expected = expected_next(length);
+                Some(length)
+            }
             Framing::Chunked | Framing::UntilClose => None,
         };
         Body::stream(Box::new(CallerBody::new(self.clone())), length)

@@ -7,6 +7,7 @@
 //! says and not a byte is left over.
 
 use std::future::poll_fn;
+use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -22,7 +23,7 @@ use crate::http1::decode::{Decoded, Decoder};
 use crate::http1::framing::Framing;
 use crate::http1::head::{self, HeadScan, ResponseHead};
 use crate::http1::upgrade;
-use crate::io::poll_read;
+use crate::io::{expected_next, poll_read};
 use crate::message::{Request, Upgrade};
 
 mod tunnel;
@@ -143,7 +144,7 @@ impl Exchange {
                     Some(head) => return Poll::Ready(Ok(head)),
                     None => {}
                 }
-                match poll_read(&mut connection.stream, &mut connection.read, 0, cx) {
+                match poll_head(connection, cx) {
                     Poll::Ready(Ok(0)) => return Poll::Ready(Err(closed_before_head(connection))),
                     Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(error)) => {
@@ -184,6 +185,7 @@ impl Exchange {
     }
 
     fn begin_body(&mut self, head: &ResponseHead) {
+        let length = if let Framing::Length(length) = head.framing { length } else { 0 };
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
             self.upgrade = None;
         }
@@ -191,6 +193,7 @@ impl Exchange {
         self.reusable = head.keep_alive;
         let Some(lease) = &mut self.lease else { return };
         lease.connection.deadline.clear();
+        lease.connection.expected = expected_next(length);
         if let Some(timeout) = head.keep_alive_timeout {
             // A second less than the app says, so that its close and our request do not cross.
             let kept = timeout.saturating_sub(std::time::Duration::from_secs(1));
@@ -312,6 +315,16 @@ impl Source for Exchange {
         }
         Poll::Ready(())
     }
+}
+
+/// Reads once while a head is awaited.
+fn poll_head(connection: &mut Connection, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let Connection { stream, read, expected, .. } = connection;
+    if *expected > 0 {
+        // An app may need long: room for much is made when something came.
+        std::task::ready!(stream.poll_read_ready(cx))?;
+    }
+    poll_read(stream, read, *expected, cx)
 }
 
 /// Whether the app switched to what the caller asked for, and proved that it understood.

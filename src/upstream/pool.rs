@@ -35,6 +35,8 @@ pub struct Connection {
     pub read: BytesMut,
     /// Bytes to be written.
     pub out: BytesMut,
+    /// How much is likely to come with the next response's head.
+    pub expected: u64,
     /// The timer of whatever this connection waits for.
     pub deadline: Deadline,
     /// How long it may stay idle; the app's `Keep-Alive` field shortens it.
@@ -52,6 +54,7 @@ impl Connection {
             stream,
             read: BytesMut::new(),
             out: BytesMut::new(),
+            expected: 0,
             deadline: Deadline::new(),
             keepalive,
             reused: false,
@@ -144,6 +147,10 @@ impl Pool {
             return;
         }
         connection.reused = true;
+        // An empty buffer would still hold the content that was read into it.
+        if connection.expected > 0 {
+            connection.read = BytesMut::new();
+        }
         connection.idle_since = Instant::now();
         connection.deadline.clear();
         let mut idle = self.idle.borrow_mut();
