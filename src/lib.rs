@@ -9,17 +9,18 @@
 //! |---|---|---|---|
 //! | 1 | accept, or hand over to a less loaded worker | [`listener::accept`], [`worker`] | the socket is closed, counted |
 //! | 2 | who called, where a load balancer announces it | [`listener::proxy_protocol`] | the socket is closed, counted |
-//! | 3 | HTTP: read and parse the head | [`listener::connection`], [`http1::head`] | 400, 408, 414, 431, 501 |
-//! | 4 | open the record, mint the execution id; is it a gRPC call, and until when? | [`gateway::Gateway::handle`], [`gateway::record`], [`ids`], [`gateway::grpc`] | |
-//! | 5 | resolve the host to a route | [`gateway::host`], [`gateway::routes`] | 400, 404 |
-//! | 6 | admit: method, size, the app's limit | [`gateway::admit`] | 405, 413, 501, 503 |
-//! | 7 | rewrite the request's fields | [`gateway::headers`] | 400 |
-//! | 8 | choose an endpoint, wait for the first ready one | [`upstream::balance`], [`upstream::wait`] | 503 |
-//! | 9 | lease a connection, or connect | [`upstream::pool`], [`upstream::connect`] | 502, 504 |
-//! | 10 | exchange: send the request, read the response head | [`upstream::exchange`] | 502, 504 |
-//! | 11 | rewrite the response's fields | [`gateway::headers`] | |
-//! | 12 | relay the body, or both directions after an upgrade; keep or close both connections | [`listener::connection`], [`http1::decode`], [`http1::upgrade`] | a visibly broken message |
-//! | 13 | close the record: one log line, one count | [`gateway::record`], [`telemetry`] | |
+//! | 3 | TLS, where the listener has certificates; its ALPN says which HTTP follows | [`listener::tls`] | an alert, counted |
+//! | 4 | HTTP/1.1 or HTTP/2: read and parse the head | [`listener::connection`], [`http1::head`]; [`listener::http2`], [`http2`] | 400, 408, 414, 431, 501; a reset or GOAWAY |
+//! | 5 | open the record, mint the execution id; is it a gRPC call, and until when? | [`gateway::Gateway::handle`], [`gateway::record`], [`ids`], [`gateway::grpc`] | |
+//! | 6 | resolve the host to a route | [`gateway::host`], [`gateway::routes`] | 400, 404 |
+//! | 7 | admit: method, size, the app's limit | [`gateway::admit`] | 405, 413, 501, 503 |
+//! | 8 | rewrite the request's fields | [`gateway::headers`] | 400 |
+//! | 9 | choose an endpoint, wait for the first ready one | [`upstream::balance`], [`upstream::wait`] | 503 |
+//! | 10 | lease a connection, or connect | [`upstream::pool`], [`upstream::connect`] | 502, 504 |
+//! | 11 | exchange: send the request, read the response head | [`upstream::exchange`], [`upstream::http2`] | 502, 504 |
+//! | 12 | rewrite the response's fields | [`gateway::headers`] | |
+//! | 13 | relay the body, or both directions after an upgrade; keep or close both connections | [`listener::connection`], [`http1::decode`], [`http1::upgrade`] | a visibly broken message |
+//! | 14 | close the record: one log line, one count | [`gateway::record`], [`telemetry`] | |
 //!
 //! A step that refuses ends the climb with an [`error::Error`]; [`gateway::reply`]
 //! turns it into the answer, for a gRPC call as [`gateway::grpc`] says. Nothing

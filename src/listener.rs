@@ -85,10 +85,12 @@ impl Listener {
         let accepted = Box::pin(tls.accept(stream, &settings, &local.turns, counts, &mut drain));
         match accepted.await {
             Accepted::Session(stream) if stream.is_http2() => {
-                http2::serve(stream, BytesMut::new(), peer.over_tls(), gateway, drain).await;
+                let peer = peer.over_tls(stream.certificate());
+                http2::serve(stream, BytesMut::new(), peer, gateway, drain).await;
             }
             Accepted::Session(stream) => {
-                connection::serve(stream, peer.over_tls(), gateway, drain).await;
+                let peer = peer.over_tls(stream.certificate());
+                connection::serve(stream, peer, gateway, drain).await;
             }
             Accepted::Plain(stream) => {
                 let error = Error::Malformed(Malformed::PlainHttp);

@@ -23,8 +23,8 @@ use crate::upstream::health::Timings;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     ignite-gateway dev                           a built-in app that answers with what it receives\n  \
-    ignite-gateway dev -- node server.js         your app, listening on $PORT\n  \
     ignite-gateway dev --tls                     the same over HTTPS\n  \
+    ignite-gateway dev -- node server.js         your app, listening on $PORT\n  \
     ignite-gateway dev --app acme/api --port 80 --port 9000 -- ./api\n\n\
 The app is run as the platform runs it: PORT is set, it is asked at --health-path, gets calls \
 when it answers 2xx, and is restarted when it ends or fails three times in a row. Each \

@@ -40,6 +40,8 @@ pub enum Known {
     /// Any other field by which apps learn whom and what a caller asked: believed only from
     /// trusted peers.
     ForwardedOther,
+    /// `Client-Cert` and `Client-Cert-Chain`, RFC 9440: believed only from trusted peers.
+    ClientCert,
     /// `X-Forwarded-Proto`.
     ForwardedProto,
     /// `X-Forwarded-Host`.
@@ -78,12 +80,14 @@ impl Known {
             10 if is("connection") => Self::Connection,
             10 if is("keep-alive") => Self::KeepAlive,
             10 if is("set-cookie") => Self::Credentials,
+            11 if folds_to("client-cert") => Self::ClientCert,
             13 if is("authorization") => Self::Credentials,
             14 if is("content-length") => Self::ContentLength,
             14 if is("http2-settings") => Self::Upgrade,
             14 if folds_to("true-client-ip") => Self::ForwardedOther,
             16 if is("proxy-connection") => Self::HopByHop,
             16 if folds_to("cf-connecting-ip") => Self::ForwardedOther,
+            17 if folds_to("client-cert-chain") => Self::ClientCert,
             17 if is("transfer-encoding") => Self::TransferEncoding,
             18 if is("proxy-authenticate") => Self::HopByHop,
             19 if is("proxy-authorization") => Self::HopByHop,

@@ -105,6 +105,7 @@ fn strip_trailers(trailers: &mut Fields, nominated: &Nominated) {
         | Known::ForwardedProto
         | Known::ForwardedHost
         | Known::ForwardedOther
+        | Known::ClientCert
         | Known::Reserved => false,
     });
 }

@@ -336,6 +336,9 @@ fn what_vendors_call_the_same_is_dropped_when_a_stranger_says_it() {
         "X-Original-URL",
         "X-Original-Host",
         "X-Rewrite-URL",
+        "Client-Cert",
+        "Client_Cert",
+        "Client-Cert-Chain",
     ] {
         let seen = seen_with(&gateway, &app, &format!("{name}: 1.2.3.4\r\n"));
         assert_eq!(own_lines(&seen), [format!("Host: {HOST}")], "{name}");

@@ -1,4 +1,4 @@
-//! Who called, for the app: `X-Forwarded-*` and `Via`.
+//! Who called, for the app: `X-Forwarded-*`, `Client-Cert` and `Via`.
 //!
 //! Apps believe these fields, so a stranger's are replaced, also the vendors'
 //! twins of them. A trusted peer's are kept, and its address is appended to
@@ -6,6 +6,8 @@
 
 use std::net::SocketAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderValue;
 use ipnet::IpNet;
 
@@ -27,6 +29,7 @@ pub struct Peer {
     trusted: bool,
     forwarded_for: HeaderValue,
     scheme: HeaderValue,
+    certificate: Option<HeaderValue>,
 }
 
 impl Peer {
@@ -39,13 +42,15 @@ impl Peer {
             trusted: trusted.iter().any(|net| net.contains(&ip)),
             forwarded_for: address_value(&ip.to_string()),
             scheme: HeaderValue::from_static("http"),
+            certificate: None,
         }
     }
 
-    /// The same peer, over TLS.
+    /// The same peer, over TLS, with the certificate that it proved to be its own, in DER.
     #[must_use]
-    pub fn over_tls(self) -> Self {
-        Self { scheme: HeaderValue::from_static("https"), ..self }
+    pub fn over_tls(self, certificate: Option<&[u8]>) -> Self {
+        let certificate = certificate.and_then(certificate_value);
+        Self { scheme: HeaderValue::from_static("https"), certificate, ..self }
     }
 
     /// Whether it is believed what it says of others.
@@ -56,6 +61,11 @@ impl Peer {
 
 fn address_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// RFC 9440 section 2.1: a byte sequence of RFC 8941, which is base64 between colons.
+fn certificate_value(der: &[u8]) -> Option<HeaderValue> {
+    HeaderValue::from_maybe_shared(format!(":{}:", BASE64.encode(der))).ok()
 }
 
 /// Removes what a stranger says of himself.
@@ -70,6 +80,7 @@ pub fn strip(fields: &mut Fields, peer: &Peer) {
                 | Known::ForwardedProto
                 | Known::ForwardedHost
                 | Known::ForwardedOther
+                | Known::ClientCert
         )
     });
 }
@@ -99,6 +110,10 @@ pub fn insert(fields: &mut Fields, peer: &Peer, version: Version) {
         && let Ok(host) = HeaderValue::from_maybe_shared(host)
     {
         fields.add("x-forwarded-host", host);
+    }
+    if let Some(certificate) = &peer.certificate {
+        fields.retain(|field| field.known != Known::ClientCert);
+        fields.add("client-cert", certificate.clone());
     }
     let via = match version {
         Version::Http10 => VIA_HTTP_10,

@@ -45,6 +45,7 @@ pub fn strip(fields: &mut Fields) -> Nominated {
             | Known::ForwardedProto
             | Known::ForwardedHost
             | Known::ForwardedOther
+            | Known::ClientCert
             | Known::Reserved => true,
         };
         let named = || nominated.iter().any(|name| name.eq_ignore_ascii_case(field.name));

@@ -43,6 +43,11 @@ impl TlsStream {
         self.session.alpn_protocol() == Some(b"h2")
     }
 
+    /// The certificate that the caller showed, in DER, if it was asked for one.
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.session.peer_certificates()?.first().map(AsRef::as_ref)
+    }
+
     /// Whether everything that was read is with the session.
     pub(super) fn is_drained(&self) -> bool {
         self.received.is_empty()

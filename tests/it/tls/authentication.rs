@@ -1,5 +1,6 @@
 //! Callers who show certificates of their own.
 
+use base64::Engine as _;
 use ignite_gateway::config::tls::ClientAuth;
 use rustls::version;
 
@@ -64,6 +65,31 @@ fn an_optional_certificate_may_be_missing_but_not_bad() {
     assert!(is_served(&gateway, client().shows(&own.issue(&["caller"]))));
     assert!(is_served(&gateway, client()));
     assert!(!is_served(&gateway, client().shows(&stranger.issue(&["caller"]))));
+}
+
+#[test]
+fn the_app_learns_which_certificate_was_shown_and_nothing_that_a_caller_claims() {
+    let (authority, own) = (Authority::new(), Authority::new());
+    let app = EchoHeads::start();
+    let (gateway, _files) = gateway(&authority, &own, ClientAuth::Optional, &app);
+    let issued = own.issue(&["caller"]);
+    let claims = "Client-Cert: :Zm9yZ2Vk:\r\nclient_cert: :Zm9yZ2Vk:\r\n\
+                  Client-Cert-Chain: :Zm9yZ2Vk:\r\nX-Forwarded-Client-Cert: forged\r\n";
+    let seen = |client: Client<'_>| {
+        let mut caller = Caller::over_tls(gateway.address(), &client.into_config(), HOST);
+        caller.send(crate::support::caller::request("GET /", claims, ""));
+        let _ = caller.read_response().expect(200);
+        app.last()
+    };
+    let shown = seen(Client::new(&authority).shows(&issued));
+    let value = format!(":{}:", base64::engine::general_purpose::STANDARD.encode(&issued.der));
+    assert_eq!(shown.field("client-cert"), Some(value));
+    assert_eq!(shown.field("client_cert"), None);
+    for seen in [shown, seen(Client::new(&authority))] {
+        assert_eq!(seen.field("client-cert-chain"), None);
+        assert_eq!(seen.field("x-forwarded-client-cert"), None);
+    }
+    assert_eq!(app.last().field("client-cert"), None);
 }
 
 #[test]
