@@ -8,10 +8,14 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
+pub(crate) mod stride;
+
+pub(crate) use stride::{Coming, Stride};
+
 /// What a read asks for when nothing is known of what comes.
 const READ: usize = 8 << 10;
-/// The most that one read asks for, and so the most of a body that is held in one direction: 64 KiB
-/// of content, and the head that may come with it.
+/// What a read asks for when much is known to come: 64 KiB of content, and the head that may come
+/// with it.
 const READ_LARGE: usize = 65 << 10;
 /// About what a head takes.
 const HEAD: u64 = 1 << 10;
@@ -32,10 +36,21 @@ pub(crate) fn poll_read<S: AsyncRead + Unpin>(
     expected: u64,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<usize>> {
-    let wanted = usize::try_from(expected).unwrap_or(READ_LARGE).clamp(READ, READ_LARGE);
+    let expected = usize::try_from(expected).unwrap_or(READ_LARGE).min(READ_LARGE);
+    poll_read_sized(stream, buffer, expected, expected, cx)
+}
+
+/// Reads once into `buffer`; where there is no room for `least` bytes, room for `size` is made.
+fn poll_read_sized<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    buffer: &mut BytesMut,
+    least: usize,
+    size: usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
     let room = buffer.capacity() - buffer.len();
-    if room < ROOM || (expected > room as u64 && room < wanted) {
-        buffer.reserve(wanted);
+    if room < ROOM.max(least) {
+        buffer.reserve(size.max(READ));
     }
     // The future holds nothing between polls, so making it anew each time is free.
     pin!(stream.read_buf(buffer)).poll(cx)

@@ -10,6 +10,7 @@ use super::framing::Framing;
 use super::head::{HeadScan, parse_trailers};
 use crate::error::Malformed;
 use crate::fields::Fields;
+use crate::io::Coming;
 
 /// The longest chunk-size line with its extensions; nobody sends long ones in earnest.
 const CHUNK_LINE: usize = 1024;
@@ -70,12 +71,16 @@ impl Decoder {
         matches!(self.state, State::UntilClose)
     }
 
-    /// How many more bytes of content are sure to come, to size a read by.
-    pub fn expected(&self) -> u64 {
+    /// What is known of how much is still to come, to size a read by.
+    pub(crate) fn coming(&self) -> Coming {
         match self.state {
-            State::Length(rest) | State::ChunkData(rest) => rest,
-            State::UntilClose => u64::MAX,
-            State::ChunkSize | State::ChunkEnd | State::Trailers(_) | State::Done => 0,
+            State::Length(rest) => Coming::Exactly(rest),
+            State::ChunkData(rest) => Coming::AtLeast(rest),
+            State::UntilClose
+            | State::ChunkSize
+            | State::ChunkEnd
+            | State::Trailers(_)
+            | State::Done => Coming::AtLeast(0),
         }
     }
 

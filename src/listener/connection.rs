@@ -24,7 +24,7 @@ use crate::gateway::{Gateway, Settings};
 use crate::http1::decode::Decoder;
 use crate::http1::framing::Framing;
 use crate::http1::head::{self, HeadScan, RequestHead};
-use crate::io::{expected_next, poll_read};
+use crate::io::{Stride, expected_next, poll_read};
 use crate::message::{Request, Upgrade};
 use crate::shutdown::DrainWatch;
 use bytes::BytesMut;
@@ -62,6 +62,7 @@ struct Inbound {
     buffer: BytesMut,
     scan: HeadScan,
     decoder: Decoder,
+    stride: Stride,
     /// How much is likely to come with the next request's head.
     expected: u64,
     awaits_continue: bool,
@@ -137,6 +138,7 @@ impl<S: Transport> Connection<S> {
                 buffer: BytesMut::new(),
                 scan: HeadScan::default(),
                 decoder: Decoder::new(Framing::None),
+                stride: Stride::default(),
                 expected: 0,
                 awaits_continue: false,
                 continuing: false,
@@ -281,6 +283,7 @@ impl<S: Transport> Connection<S> {
         // switch: what looks like one could be anything.
         let rest = head.upgrade.as_ref().map(|_| Framing::UntilClose);
         inbound.decoder = Decoder::new(rest.unwrap_or(head.framing));
+        inbound.stride = Stride::default();
         inbound.awaits_continue = head.expects_continue;
         inbound.body_asked = false;
         inbound.received = 0;

@@ -23,7 +23,7 @@ use crate::http1::decode::{Decoded, Decoder};
 use crate::http1::framing::Framing;
 use crate::http1::head::{self, HeadScan, ResponseHead};
 use crate::http1::upgrade;
-use crate::io::{expected_next, poll_read};
+use crate::io::{Stride, expected_next, poll_read};
 use crate::message::{Request, Upgrade};
 
 mod tunnel;
@@ -43,6 +43,7 @@ pub struct Exchange {
     limits: head::Limits,
     lease: Option<Lease>,
     decoder: Decoder,
+    stride: Stride,
     /// What the app had been sent when the wait for more of its response began.
     written: u64,
     reusable: bool,
@@ -69,6 +70,7 @@ impl Exchange {
             },
             lease: None,
             decoder: Decoder::new(Framing::None),
+            stride: Stride::default(),
             written: 0,
             reusable: false,
             upgrade: request.upgrade.take(),
@@ -230,12 +232,13 @@ impl Exchange {
 
     /// The message ended clean: the connection may serve the next.
     fn settle(&mut self) {
-        let Some(lease) = self.lease.take() else { return };
+        let Some(mut lease) = self.lease.take() else { return };
         let clean = self.reusable
             && self.decoder.is_done()
             && self.upload.sent() == Sent::All
             && lease.connection.read.is_empty();
         if clean {
+            self.stride.end(&mut lease.connection.read);
             lease.pool.give_back(lease.connection);
         }
     }
@@ -251,8 +254,9 @@ impl Exchange {
                     return Poll::Ready(Ok(found));
                 }
             }
-            let expected = self.decoder.expected();
-            match poll_read(&mut connection.stream, &mut connection.read, expected, cx) {
+            let coming = self.decoder.coming();
+            let Connection { stream, read, .. } = &mut **connection;
+            match self.stride.poll_read(stream, read, coming, cx) {
                 Poll::Ready(Ok(0)) if self.decoder.ends_with_connection() => {
                     return Poll::Ready(Ok(Decoded::End));
                 }
@@ -309,6 +313,7 @@ impl Source for Exchange {
     }
 
     fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stride.waited();
         if let Some(lease) = &mut self.lease {
             // A failure shows again when the next piece is asked for.
             let _ = self.upload.poll_beside_response(&mut lease.connection, cx);

@@ -268,11 +268,11 @@ const STALLED: usize = 24;
 /// As many of them go on afterwards; the others are left.
 const RESUMED: usize = 2;
 /// What the gateway itself may hold of each, beside what the kernel's buffers do: one read of
-/// 64 KiB, what of it is joined for writing (16 KiB), what is read ahead in the other direction
-/// (16 KiB), two connections and a task.
-const HELD: u64 = 128 << 10;
+/// 256 KiB and the place of the shorter one before it, what of it is joined for writing (16 KiB),
+/// what is read ahead in the other direction (16 KiB), two connections and a task.
+const HELD: u64 = 384 << 10;
 /// What the allocator takes of the system in advance, in huge pages, however many streams there are.
-const ALLOCATOR: u64 = 8 << 20;
+const ALLOCATOR: u64 = 10 << 20;
 /// How long nothing must be taken to be believed that nothing more will.
 const PATIENCE: Duration = Duration::from_millis(500);
 

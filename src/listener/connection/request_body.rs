@@ -10,7 +10,6 @@ use super::{Connection, Transport};
 use crate::body::{Frame, Source};
 use crate::error::{Error, Malformed};
 use crate::http1::decode::Decoded;
-use crate::io::poll_read;
 
 /// RFC 9110 section 15.2.1.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -43,6 +42,9 @@ impl<S: Transport> Source for CallerBody<S> {
                         return Poll::Ready(Some(Err(error)));
                     }
                     inbound.deadline.clear();
+                    if inbound.decoder.is_done() {
+                        inbound.stride.end(&mut inbound.buffer);
+                    }
                     return Poll::Ready(Some(Ok(Frame::Data(data))));
                 }
                 Decoded::Trailers(fields) => {
@@ -55,9 +57,9 @@ impl<S: Transport> Source for CallerBody<S> {
                 }
                 Decoded::More => {}
             }
-            let expected = inbound.decoder.expected();
+            let coming = inbound.decoder.coming();
             let stream = &mut *connection.stream.borrow_mut();
-            match poll_read(stream, &mut inbound.buffer, expected, cx) {
+            match inbound.stride.poll_read(stream, &mut inbound.buffer, coming, cx) {
                 // A stream that ended without saying so, as TLS has to, is no less cut.
                 Poll::Ready(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
                     return Poll::Ready(Some(Err(Error::Malformed(Malformed::Incomplete))));
@@ -79,6 +81,11 @@ impl<S: Transport> Source for CallerBody<S> {
                 }
             }
         }
+    }
+
+    fn drive(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        self.connection.inbound.borrow_mut().stride.waited();
+        Poll::Ready(())
     }
 }
 

@@ -254,6 +254,7 @@ impl Upload {
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Pending => {
+                    let _ = self.body.drive(cx);
                     if !self.waiting.is_set() {
                         self.waiting.set_in(self.idle_body);
                     }
