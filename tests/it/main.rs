@@ -33,6 +33,7 @@ mod real_apps;
 mod resilience;
 mod routing;
 mod streaming;
+mod streaming_http2;
 mod streaming_memory;
 mod support;
 mod tls;

@@ -10,6 +10,7 @@ pub mod caller;
 pub mod edge;
 pub mod frames;
 pub mod gateway;
+pub mod talk;
 pub mod tls;
 pub mod tools;
 pub mod wire;

@@ -184,7 +184,8 @@ fn a_further_port_leads_to_the_same_port_of_this_machine() {
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
         first
     });
-    assert!(call(port, &host, "GET", "/far", "").starts_with("HTTP/1.1 204 "));
+    let answer = call(port, &host, "GET", "/far", "");
+    assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
     assert_eq!(answering.join().unwrap().trim(), "GET /far HTTP/1.1");
     session.stop(Signal::INT);
 }

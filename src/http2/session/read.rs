@@ -5,7 +5,6 @@ use std::task::{Context, Poll};
 
 use super::super::frame::{self, Code, Kind};
 use super::super::section::ResponseHead;
-use super::super::settings::DEFAULT_WINDOW;
 use super::stream::Inbox;
 use super::{Failure, Role, Session, State};
 use crate::body::Frame;
@@ -140,7 +139,9 @@ impl State {
 
     pub(super) fn claim_connection(&mut self, length: usize) {
         self.unclaimed = self.unclaimed.saturating_add(u32::try_from(length).unwrap_or(0));
-        if self.unclaimed >= self.own.connection_window.max(DEFAULT_WINDOW) / 2 {
+        // At half of what is not held by streams that nobody reads: those must not keep the others
+        // from ever being granted more.
+        if i64::from(self.unclaimed) >= self.receive_window {
             let more = std::mem::take(&mut self.unclaimed);
             self.receive_window += i64::from(more);
             self.out.with(|out| frame::put(out, Kind::WindowUpdate, 0, 0, &more.to_be_bytes()));
