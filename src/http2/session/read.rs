@@ -141,7 +141,7 @@ impl State {
         self.unclaimed = self.unclaimed.saturating_add(u32::try_from(length).unwrap_or(0));
         // At half of what is not held by streams that nobody reads: those must not keep the others
         // from ever being granted more.
-        if i64::from(self.unclaimed) >= self.receive_window {
+        if self.unclaimed > 0 && i64::from(self.unclaimed) >= self.receive_window {
             let more = std::mem::take(&mut self.unclaimed);
             self.receive_window += i64::from(more);
             self.out.with(|out| frame::put(out, Kind::WindowUpdate, 0, 0, &more.to_be_bytes()));
