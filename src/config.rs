@@ -15,8 +15,10 @@ pub mod file;
 pub mod reference;
 pub mod reload;
 pub mod tls;
+mod upstream;
 
 use tls::Tls;
+pub use upstream::{OutlierEjection, Retries};
 
 /// Everything that the gateway is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +37,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// How much anything may use.
     pub limits: Limits,
+    /// When endpoints that fail are left alone.
+    pub outlier_ejection: OutlierEjection,
+    /// When a request is tried again.
+    pub retries: Retries,
     /// The access log.
     pub access_log: AccessLog,
     /// The apps of this file, in its order.
@@ -83,6 +89,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the whole request sent to the response head received.
     pub response: Duration,
+    /// From the request's head to the response's, all waits and tries together; zero: no bound.
+    pub request: Duration,
     /// Between two pieces of a body, in either direction.
     pub idle_body: Duration,
     /// Without a byte in either direction of a connection that changed its protocol.
@@ -223,6 +231,7 @@ impl Default for Timeouts {
             header: Duration::from_secs(10),
             connect: Duration::from_secs(2),
             response: Duration::from_secs(300),
+            request: Duration::ZERO,
             idle_body: Duration::from_secs(60),
             upgrade_idle: Duration::from_secs(3600),
             keepalive: Duration::from_secs(75),
@@ -279,6 +288,8 @@ impl Config {
             admin: Admin::default(),
             timeouts: Timeouts::default(),
             limits: Limits::default(),
+            outlier_ejection: OutlierEjection::default(),
+            retries: Retries::default(),
             access_log: AccessLog::default(),
             apps: Vec::new(),
         }

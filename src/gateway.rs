@@ -5,18 +5,22 @@
 //! with an [`Error`] that becomes the answer.
 
 use std::cell::RefCell;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
-use crate::config::{AccessLog, Config, Limits, Timeouts};
+use crate::clock::Deadline;
+use crate::config::{AccessLog, Config, Limits, OutlierEjection, Retries, Timeouts};
 use crate::error::Error;
 use crate::ids::ExecutionIds;
 use crate::message::{Request, Response};
-use crate::upstream::Upstream;
+use crate::upstream::{Rules, Upstream};
 
 pub mod admit;
 pub mod date;
@@ -41,8 +45,24 @@ pub struct Settings {
     pub limits: Limits,
     /// Peers whose forwarding fields and PROXY protocol headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// When endpoints that fail are left alone.
+    pub outlier_ejection: OutlierEjection,
+    /// When a request is tried again.
+    pub retries: Retries,
     /// The access log.
     pub access_log: AccessLog,
+}
+
+impl Settings {
+    /// What says how a request gets to its app.
+    pub fn rules(&self) -> Rules<'_> {
+        Rules {
+            timeouts: &self.timeouts,
+            limits: &self.limits,
+            retries: &self.retries,
+            ejection: &self.outlier_ejection,
+        }
+    }
 }
 
 impl Settings {
@@ -52,6 +72,8 @@ impl Settings {
             timeouts: config.timeouts,
             limits: config.limits,
             trusted_proxies: config.trusted_proxies.clone(),
+            outlier_ejection: config.outlier_ejection,
+            retries: config.retries,
             access_log: config.access_log,
         }
     }
@@ -159,7 +181,8 @@ impl Gateway {
         let proxied = {
             // Pinned where it is made: it is large, and passed by value it would be there twice.
             let proxied = pin!(self.proxy(&mut request, peer, &mut record, &settings));
-            grpc::in_time(call.as_mut(), proxied).await
+            let proxied = pin!(grpc::in_time(call.as_mut(), proxied));
+            within(settings.timeouts.request, proxied).await
         };
         let mut response = match proxied {
             Ok(mut response) => {
@@ -204,14 +227,29 @@ impl Gateway {
         headers::rewrite_request(request, &route, peer, record.execution_id())?;
 
         // To the app and back.
-        let timeouts = &settings.timeouts;
         let find = || self.shared.routes.find(&host);
-        let answer = self
-            .upstream
-            .forward(&mut route, &find, request, timeouts, &settings.limits, record.journey())
-            .await?;
+        let rules = settings.rules();
+        let answer =
+            self.upstream.forward(&mut route, &find, request, &rules, record.journey()).await?;
 
         // What the caller gets to see.
         Ok(headers::rewrite_response(answer, record.execution_id()))
     }
+}
+
+/// Waits for an answer, but no longer than `limit`, if it is not zero.
+async fn within<T>(
+    limit: Duration,
+    mut answer: Pin<&mut impl Future<Output = Result<T, Error>>>,
+) -> Result<T, Error> {
+    if limit.is_zero() {
+        return answer.await;
+    }
+    let mut deadline = Deadline::new();
+    deadline.set_in(limit);
+    poll_fn(|cx| match answer.as_mut().poll(cx) {
+        Poll::Pending => deadline.poll_passed(cx).map(|()| Err(Error::ResponseTimeout)),
+        ready @ Poll::Ready(_) => ready,
+    })
+    .await
 }

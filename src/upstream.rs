@@ -7,7 +7,7 @@
 //! What a request seldom waits for (a connection, a ready endpoint) waits in a
 //! box of its own: the future of every request would be as large otherwise.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,39 +16,37 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use tracing::{info, warn};
 
 use crate::body::Body;
 use crate::clock::Instant;
-use crate::config::{Limits, Protocol, Timeouts};
+use crate::config::{Limits, OutlierEjection, Protocol, Retries, Timeouts};
 use crate::error::Error;
 use crate::fields::Fields;
 use crate::message::{Request, Upgrade};
 
 pub mod app;
 pub mod balance;
+mod budget;
 pub mod connect;
 pub mod exchange;
 pub mod health;
 pub mod http2;
+pub mod outlier;
 pub mod pool;
 pub mod wait;
 
 use app::{Endpoint, InFlight, Route};
+use budget::Budget;
+use outlier::Fault;
 use pool::Pool;
-
-/// The most retries of one request.
-const MAX_RETRIES: u32 = 2;
-/// What each request adds to the retry budget: a fifth of a retry.
-const RETRY_SHARE: f32 = 0.2;
-/// The most retries saved up, so that a burst of failures is not doubled.
-const RETRY_RESERVE: f32 = 10.0;
 
 /// One worker's way to the apps.
 pub struct Upstream {
     pool: Rc<Pool>,
     http2: http2::Connections,
     random: RefCell<SmallRng>,
-    retry_budget: Cell<f32>,
+    budget: Budget,
 }
 
 /// What became known of a request on its way, for its record.
@@ -75,6 +73,19 @@ pub struct Answer {
     pub declared_length: Option<u64>,
     /// The body, with which the exchange goes on.
     pub body: Body,
+}
+
+/// What of the settings says how a request gets to its app.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// How long anything may take.
+    pub timeouts: &'a Timeouts,
+    /// How much anything may use.
+    pub limits: &'a Limits,
+    /// When it is tried again.
+    pub retries: &'a Retries,
+    /// When an endpoint that fails is left alone.
+    pub ejection: &'a OutlierEjection,
 }
 
 /// How a try failed.
@@ -126,7 +137,7 @@ impl Upstream {
             pool: Rc::new(Pool::new(idle)),
             http2: http2::Connections::default(),
             random: RefCell::new(SmallRng::from_os_rng()),
-            retry_budget: Cell::new(RETRY_RESERVE),
+            budget: Budget::new(&Retries::default()),
         }
     }
 
@@ -148,11 +159,11 @@ impl Upstream {
         route: &mut Arc<Route>,
         find: &dyn Fn() -> Option<Arc<Route>>,
         request: &mut Request,
-        timeouts: &Timeouts,
-        limits: &Limits,
+        rules: &Rules<'_>,
         journey: &mut Journey,
     ) -> Result<Answer, Error> {
-        self.retry_budget.set((self.retry_budget.get() + RETRY_SHARE).min(RETRY_RESERVE));
+        let Rules { timeouts, limits, retries, ejection } = rules;
+        self.budget.earn(retries);
         let mut tried: Vec<u64> = Vec::new();
         let mut fresh = false;
         let mut exchanges = Exchanges { upgrade: Asked::of(request), ..Exchanges::default() };
@@ -164,22 +175,33 @@ impl Upstream {
                 .attempt(route, &endpoint, &mut exchanges, fresh, request, timeouts, limits)
                 .await;
             let failure = match tried_once {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    self.answered(route, &endpoint, answer.status, ejection);
+                    return Ok(answer);
+                }
                 Err(failure) => failure,
             };
+            if !failure.stale
+                && let Some(fault) = Fault::of(&failure.error)
+            {
+                self.failed(route, &endpoint, fault, ejection);
+            }
             // One kept connection that died says that the others may have, too.
             fresh = failure.stale;
             if !failure.stale {
                 tried.push(endpoint.id());
             }
-            let retry = self.may_retry(&failure, &request.method, &exchanges, journey.attempts)
-                && (failure.stale
-                    || balance::choose(&route.endpoints, &tried, &mut self.random.borrow_mut())
-                        .is_some());
+            let is_another = || {
+                let untried = |endpoint: &&Arc<Endpoint>| !tried.contains(&endpoint.id());
+                route.endpoints.iter().filter(untried).any(|endpoint| endpoint.is_ready())
+            };
+            let retry = journey.attempts <= retries.max
+                && is_safe(&failure, &request.method)
+                && exchanges.can_rewind()
+                && (failure.stale || (is_another() && self.budget.spend(retries)));
             if !retry {
                 return Err(failure.error);
             }
-            self.retry_budget.set(self.retry_budget.get() - 1.0);
             exchanges.rewind();
         }
     }
@@ -235,19 +257,38 @@ impl Upstream {
         Ok(found)
     }
 
-    /// RFC 9110 section 9.2.2: what may have been acted on is sent again only if
-    /// that makes no difference; what was never sent may always be.
-    fn may_retry(
+    /// The endpoint answered: what it failed before counts no more, if this was none itself.
+    fn answered(
         &self,
-        failure: &Failure,
-        method: &Method,
-        exchanges: &Exchanges,
-        attempts: u32,
-    ) -> bool {
-        let safe = failure.unsent || (failure.stale && is_idempotent(method));
-        safe && exchanges.can_rewind()
-            && attempts <= MAX_RETRIES
-            && (failure.stale || self.retry_budget.get() >= 1.0)
+        route: &Route,
+        endpoint: &Endpoint,
+        status: StatusCode,
+        rules: &OutlierEjection,
+    ) {
+        let server_error = rules.consecutive_5xx > 0 && status.is_server_error();
+        if endpoint.outlier().answered(server_error) {
+            info!(app = %route.app, port = route.port, endpoint = %endpoint.address(), "the endpoint answers again");
+        }
+        if server_error {
+            self.failed(route, endpoint, Fault::ServerError, rules);
+        }
+    }
+
+    /// The endpoint failed a request, and is ejected if it is its turn and others are left.
+    fn failed(&self, route: &Route, endpoint: &Endpoint, fault: Fault, rules: &OutlierEjection) {
+        let may = || {
+            let all = route.endpoints.len();
+            let ejected = route.endpoints.iter().filter(|one| one.outlier().ejected().is_some());
+            (ejected.count() + 1) * 100 <= all * rules.max_percent as usize
+        };
+        let random = &mut *self.random.borrow_mut();
+        let Some(time) = endpoint.outlier().failed(fault, rules, random, may) else { return };
+        route.shared.ejections.count(fault);
+        warn!(
+            app = %route.app, port = route.port, endpoint = %endpoint.address(),
+            reason = fault.label(), seconds = time.as_secs_f32(),
+            "the endpoint is ejected: it failed several requests in a row"
+        );
     }
 
     async fn choose(
@@ -288,10 +329,7 @@ impl Upstream {
         if !fresh && let Some(connection) = self.pool.lease(endpoint) {
             return Ok(connection);
         }
-        let stream = Box::pin(connect::connect(endpoint.address(), timeouts.connect))
-            .await
-            .inspect_err(|_| endpoint.connect_failed())?;
-        endpoint.connected();
+        let stream = Box::pin(connect::connect(endpoint.address(), timeouts.connect)).await?;
         Ok(Box::new(pool::Connection::new(stream, endpoint.clone(), timeouts.upstream_keepalive)))
     }
 }
@@ -337,6 +375,12 @@ impl Exchanges {
             exchange.rewind();
         }
     }
+}
+
+/// RFC 9110 section 9.2.2: what may have been acted on is sent again only if
+/// that makes no difference; what was never sent may always be.
+fn is_safe(failure: &Failure, method: &Method) -> bool {
+    failure.unsent || (failure.stale && is_idempotent(method))
 }
 
 /// RFC 9110 section 9.2.2, and QUERY, which is safe by its definition.

@@ -43,6 +43,16 @@ struct EndpointView {
     address: std::net::SocketAddr,
     ready: bool,
     in_flight: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ejected: Option<EjectedView>,
+}
+
+/// An endpoint that is left alone because it failed requests.
+#[derive(Serialize)]
+struct EjectedView {
+    reason: &'static str,
+    /// Until one request tries it.
+    seconds_left: f32,
 }
 
 /// RFC 9457.
@@ -146,6 +156,10 @@ impl EndpointView {
             address: endpoint.address(),
             ready: endpoint.is_ready(),
             in_flight: endpoint.in_flight(),
+            ejected: endpoint.outlier().ejected().map(|ejected| EjectedView {
+                reason: ejected.fault.label(),
+                seconds_left: ejected.left.as_secs_f32(),
+            }),
         }
     }
 }

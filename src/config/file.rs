@@ -17,6 +17,7 @@ mod environment;
 mod problem;
 mod section;
 mod tls;
+mod upstream;
 mod value;
 
 pub use problem::{ConfigErrors, Place, Problem};
@@ -116,6 +117,11 @@ fn config(root: &Section<'_>, folder: &Path, report: &mut Report) -> Config {
         admin,
         timeouts: timeouts(&root.table("timeouts", report), report),
         limits: limits(&root.table("limits", report), report),
+        outlier_ejection: upstream::outlier_ejection(
+            &root.table("outlier_ejection", report),
+            report,
+        ),
+        retries: upstream::retries(&root.table("retries", report), report),
         access_log: access_log(&root.table("access_log", report), report),
         apps: apps.into_iter().map(|placed| placed.app).collect(),
         domain: default.domain,
@@ -182,6 +188,9 @@ fn timeouts(section: &Section<'_>, report: &mut Report) -> Timeouts {
         keepalive: time("keepalive", default.keepalive),
         upstream_keepalive: time("upstream_keepalive", default.upstream_keepalive),
         ready: time("ready", default.ready),
+        request: section
+            .read("request", report, value::duration_or_zero)
+            .unwrap_or(default.request),
         drain_delay: section
             .read("drain_delay", report, value::duration_or_zero)
             .unwrap_or(default.drain_delay),

@@ -49,6 +49,11 @@ const SECTIONS: &[(&str, &str)] = &[
     ("admin", "The operator's own listener. It shows every app: keep it off public networks."),
     ("timeouts", "How long anything may take: 1ms to 24h each."),
     ("limits", "How much anything may use."),
+    (
+        "outlier_ejection",
+        "Endpoints that fail requests are left alone for a while, if others are ready.",
+    ),
+    ("retries", "Requests that certainly did no harm are tried again at another endpoint."),
     ("access_log", "One line per request."),
     ("app", ""),
     ("app.ports", ""),
@@ -128,6 +133,12 @@ pub const SETTINGS: &[Setting] = &[
         "response",
         "\"300s\"",
         "From the whole request sent to the response's head received.",
+    ),
+    row(
+        "timeouts",
+        "request",
+        "\"0s\"",
+        "From the request's head to the response's, with all waits and tries; 0s: no bound.",
     ),
     row(
         "timeouts",
@@ -231,6 +242,35 @@ pub const SETTINGS: &[Setting] = &[
         "1024",
         "Idle connections that one worker keeps to one endpoint: 0 to 65536.",
     ),
+    row(
+        "outlier_ejection",
+        "consecutive_failures",
+        "3",
+        "Failures in a row that eject an endpoint: no connection, closed before an answer, an answer \
+         that is no HTTP; 0: none do.",
+    ),
+    row("outlier_ejection", "consecutive_5xx", "0", "Answers of 5xx in a row that do; 0: none."),
+    row(
+        "outlier_ejection",
+        "base_time",
+        "\"1s\"",
+        "How long at first; then twice as long each time.",
+    ),
+    row("outlier_ejection", "max_time", "\"30s\"", "How long at most."),
+    row(
+        "outlier_ejection",
+        "max_percent",
+        "50",
+        "The share of an app's endpoints at once, at most.",
+    ),
+    row("retries", "max", "2", "The most retries of one request: 0 to 10."),
+    row(
+        "retries",
+        "budget_percent",
+        "20",
+        "The share of recent requests that is tried again, at most.",
+    ),
+    row("retries", "budget_floor", "3", "As many a second always are, on each worker."),
     row(
         "access_log",
         "format",

@@ -8,12 +8,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use std::time::Duration;
-
 use http::HeaderValue;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::clock::Instant;
+use super::outlier::{Ejections, Outlier};
 use crate::config::Protocol;
 use crate::ids::{AppId, HostName};
 use crate::telemetry::metrics::RouteMetrics;
@@ -46,6 +44,8 @@ pub struct Route {
 pub struct Shared {
     /// Counted per request.
     pub metrics: RouteMetrics,
+    /// How often endpoints were ejected.
+    pub ejections: Ejections,
     /// Requests that wait for a ready endpoint.
     pub waiting: AtomicUsize,
     /// Rung when an endpoint turns ready, and when the route changes or goes.
@@ -84,18 +84,8 @@ pub struct Endpoint {
     in_flight: AtomicU32,
     /// What the endpoint was found to speak.
     spoken: AtomicU8,
-    /// Connect failures in a row.
-    failures: AtomicU32,
-    /// Until when others are preferred, in milliseconds since `made`; 0: not at all.
-    avoided_until: AtomicU64,
-    made: Instant,
+    outlier: Outlier,
 }
-
-/// How long an endpoint is avoided after its first connect failure; twice as long after each
-/// further one.
-const AVOIDED_FIRST: Duration = Duration::from_secs(1);
-/// The longest that it is avoided.
-const AVOIDED_LONGEST: Duration = Duration::from_secs(30);
 
 /// An endpoint that was not asked yet what it speaks.
 const UNKNOWN: u8 = 0;
@@ -114,9 +104,7 @@ impl Endpoint {
             retired: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
             spoken: AtomicU8::new(UNKNOWN),
-            failures: AtomicU32::new(0),
-            avoided_until: AtomicU64::new(0),
-            made: Instant::now(),
+            outlier: Outlier::default(),
         }
     }
 
@@ -137,7 +125,9 @@ impl Endpoint {
 
     /// Sets whether requests may be sent; whoever waits is woken by the caller.
     pub fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Relaxed);
+        if !self.ready.swap(ready, Ordering::Relaxed) && ready {
+            self.outlier.reset();
+        }
     }
 
     /// Whether the endpoint has left its app: idle connections to it are closed.
@@ -163,26 +153,9 @@ impl Endpoint {
         self.spoken.store(if http2 { HTTP2 } else { HTTP1 }, Ordering::Relaxed);
     }
 
-    /// A connection could not be made: others are preferred for a while.
-    pub fn connect_failed(&self) {
-        let before = self.failures.fetch_add(1, Ordering::Relaxed);
-        let wait = AVOIDED_FIRST.saturating_mul(1 << before.min(5)).min(AVOIDED_LONGEST);
-        let until = (self.made.elapsed() + wait).as_millis();
-        self.avoided_until.store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    /// A connection was made.
-    pub fn connected(&self) {
-        if self.failures.load(Ordering::Relaxed) > 0 {
-            self.failures.store(0, Ordering::Relaxed);
-            self.avoided_until.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether another endpoint is to be preferred.
-    pub fn is_avoided(&self) -> bool {
-        let until = self.avoided_until.load(Ordering::Relaxed);
-        until > 0 && self.made.elapsed().as_millis() < u128::from(until)
+    /// What is known of its failures.
+    pub fn outlier(&self) -> &Outlier {
+        &self.outlier
     }
 
     /// Requests under way.

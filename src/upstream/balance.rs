@@ -10,8 +10,8 @@ use rand::Rng;
 
 use super::app::Endpoint;
 
-/// A ready endpoint that is not in `tried`, if there is one; one that refused
-/// connections of late only if there is no other.
+/// A ready endpoint that is not in `tried`, if there is one; an ejected one
+/// only if there is no other.
 pub fn choose(
     endpoints: &[Arc<Endpoint>],
     tried: &[u64],
@@ -21,8 +21,15 @@ pub fn choose(
     if let [only] = endpoints {
         return Some(only).filter(usable).cloned();
     }
-    let good = |endpoint: &&Arc<Endpoint>| usable(endpoint) && !endpoint.is_avoided();
-    choose_among(endpoints, good, random).or_else(|| choose_among(endpoints, usable, random))
+    let good = |endpoint: &&Arc<Endpoint>| usable(endpoint) && !endpoint.outlier().is_avoided();
+    // Of those that would try an ejected endpoint at once the first does, and it is avoided again.
+    for _ in 0..endpoints.len() {
+        let Some(chosen) = choose_among(endpoints, good, random) else { break };
+        if chosen.outlier().admits() {
+            return Some(chosen);
+        }
+    }
+    choose_among(endpoints, usable, random)
 }
 
 fn choose_among(
@@ -53,7 +60,9 @@ fn choose_among(
 #[cfg(test)]
 mod tests {
     use super::super::app::InFlight;
+    use super::super::outlier::Fault;
     use super::*;
+    use crate::config::OutlierEjection;
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
     use std::collections::HashMap;
@@ -81,17 +90,24 @@ mod tests {
         assert!(choose(&[], &[], &mut random).is_none());
     }
 
+    fn eject(endpoint: &Endpoint) {
+        let rules = OutlierEjection { consecutive_failures: 1, ..OutlierEjection::default() };
+        let mut random = SmallRng::seed_from_u64(4);
+        let time = endpoint.outlier().failed(Fault::Connect, &rules, &mut random, || true);
+        assert!(time.is_some());
+    }
+
     #[test]
-    fn an_endpoint_that_refused_connections_is_the_last_choice() {
+    fn an_ejected_endpoint_is_the_last_choice() {
         let mut random = SmallRng::seed_from_u64(3);
         let all = endpoints(3);
-        all[0].connect_failed();
+        eject(&all[0]);
         for _ in 0..200 {
             assert_ne!(choose(&all, &[], &mut random).expect("ready").id(), all[0].id());
         }
         let others = [all[1].id(), all[2].id()];
         assert_eq!(choose(&all, &others, &mut random).expect("ready").id(), all[0].id());
-        all[0].connected();
+        all[0].outlier().answered(false);
         let drawn = (0..200).map(|_| choose(&all, &[], &mut random).expect("ready").id());
         assert!(drawn.into_iter().any(|id| id == all[0].id()));
     }

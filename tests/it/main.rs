@@ -28,6 +28,7 @@ mod hostile;
 mod http2_hostile;
 mod idle;
 mod lifecycle;
+mod outlier;
 mod proxy_protocol;
 mod real_apps;
 mod resilience;

@@ -17,7 +17,7 @@ use crate::admin::{Admin, apps};
 use crate::telemetry::metrics::{Http2Metrics, RouteMetrics, WorkerMetrics};
 use crate::telemetry::state::State;
 use crate::telemetry::tls::{Certificate, Certificates, Handshakes};
-use crate::upstream::app::Route;
+use crate::upstream::app::{Endpoint, Route};
 use crate::worker::Crew;
 
 /// The organization, app and port of requests that no app was found for. No
@@ -43,6 +43,7 @@ impl Collector for Exposition {
         let routes = apps::sorted(shared);
         hosts(&mut out, &routes, &shared.unknown)?;
         endpoints(&mut out, &routes)?;
+        ejections(&mut out, &routes)?;
         waiting(&mut out, &routes)?;
         workers(&mut out, crew)?;
         http2(&mut out, &shared.http2)?;
@@ -125,10 +126,33 @@ fn endpoints(out: &mut Writer<'_>, routes: &[Arc<Route>]) -> fmt::Result {
     for route in routes {
         let host = Host::of(route);
         let [organization, app, port] = host.labels();
-        let ready = route.endpoints.iter().filter(|endpoint| endpoint.is_ready()).count();
-        let unready = route.endpoints.len().saturating_sub(ready);
-        for (state, count) in [("ready", ready), ("unready", unready)] {
+        let count = |state| {
+            let is = |endpoint: &&Arc<Endpoint>| state_of(endpoint) == state;
+            route.endpoints.iter().filter(is).count()
+        };
+        for state in ["ready", "ejected", "unready"] {
+            let count = count(state);
             samples.add(&[organization, app, port, ("state", state)], count as u64)?;
+        }
+    }
+    Ok(())
+}
+
+fn state_of(endpoint: &Endpoint) -> &'static str {
+    match (endpoint.is_ready(), endpoint.outlier().ejected()) {
+        (false, _) => "unready",
+        (true, Some(_)) => "ejected",
+        (true, None) => "ready",
+    }
+}
+
+fn ejections(out: &mut Writer<'_>, routes: &[Arc<Route>]) -> fmt::Result {
+    let mut samples = out.begin(&family::EJECTIONS)?;
+    for route in routes {
+        let host = Host::of(route);
+        let [organization, app, port] = host.labels();
+        for (fault, count) in route.shared.ejections.counts().filter(|(_, count)| *count > 0) {
+            samples.add(&[organization, app, port, ("reason", fault.label())], count)?;
         }
     }
     Ok(())

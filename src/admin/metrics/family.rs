@@ -56,6 +56,11 @@ pub(super) const RESPONSE_BYTES: Family = family(
 );
 pub(super) const ENDPOINTS: Family =
     family(Kind::Gauge, "ignite_gateway_endpoints", "Endpoints of an app's port, by state.");
+pub(super) const EJECTIONS: Family = family(
+    Kind::Counter,
+    "ignite_gateway_endpoint_ejections_total",
+    "Times that an endpoint was left alone for a while because it failed requests, by reason.",
+);
 pub(super) const WAITING: Family = family(
     Kind::Gauge,
     "ignite_gateway_waiting_requests",

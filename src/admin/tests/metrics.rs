@@ -1,6 +1,7 @@
 //! What `/metrics` exports, read with the strict reader, and its table in
 //! `docs/metrics.md`.
 
+use crate::upstream::outlier::Fault;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -49,6 +50,7 @@ async fn busy() -> Gateway {
     };
     gateway.certificates.show([certificate].into_iter());
     gateway.certificates.succeeded();
+    gateway.route("hello-acme.ignite.dodil.cloud").shared.ejections.count(Fault::Reset);
     gateway
 }
 

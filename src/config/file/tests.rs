@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{DeploymentMode, Listener};
+use crate::config::{DeploymentMode, Listener, OutlierEjection, Retries};
 use proptest::prelude::*;
 
 const NOTHING: [(String, String); 0] = [];
@@ -45,6 +45,7 @@ fn an_empty_file_means_the_defaults() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "every setting once")]
 fn every_setting_reaches_its_field() {
     let text = r#"
         domain = "Example.org"
@@ -62,6 +63,7 @@ fn every_setting_reaches_its_field() {
         header = "1ms"
         connect = "250ms"
         response = "24h"
+        request = "10m"
         idle_body = "1h 30m"
         upgrade_idle = "2h"
         keepalive = "5m"
@@ -85,6 +87,16 @@ fn every_setting_reaches_its_field() {
         app_concurrency = 3
         app_queue = 0
         upstream_idle = 0
+        [outlier_ejection]
+        consecutive_failures = 4
+        consecutive_5xx = 5
+        base_time = "2s"
+        max_time = "2s"
+        max_percent = 100
+        [retries]
+        max = 1
+        budget_percent = 0
+        budget_floor = 9
         [access_log]
         format = "json"
         sample = 0.25
@@ -110,6 +122,7 @@ fn every_setting_reaches_its_field() {
             header: Duration::from_millis(1),
             connect: Duration::from_millis(250),
             response: seconds(24 * 3600),
+            request: seconds(600),
             idle_body: seconds(5400),
             upgrade_idle: seconds(7200),
             keepalive: seconds(300),
@@ -135,6 +148,14 @@ fn every_setting_reaches_its_field() {
             app_queue: 0,
             upstream_idle: 0,
         },
+        outlier_ejection: OutlierEjection {
+            consecutive_failures: 4,
+            consecutive_5xx: 5,
+            base_time: seconds(2),
+            max_time: seconds(2),
+            max_percent: 100,
+        },
+        retries: Retries { max: 1, budget_percent: 0, budget_floor: 9 },
         access_log: AccessLog { format: LogFormat::Json, sample: 0.25 },
         apps: Vec::new(),
     };
