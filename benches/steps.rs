@@ -15,6 +15,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use ignite_gateway::body::Body;
 use ignite_gateway::config::{Config, Protocol};
 use ignite_gateway::gateway::headers::{forwarded::Peer, rewrite_request};
+use ignite_gateway::gateway::overload::Load;
 use ignite_gateway::gateway::routes::{AppSpec, PortSpec};
 use ignite_gateway::gateway::{Gateway, Shared, host};
 use ignite_gateway::http1::head::{HeadScan, Limits, take_request};
@@ -62,6 +63,7 @@ fn shared(apps: usize, endpoint: Option<std::net::SocketAddr>) -> Arc<Shared> {
                 protocol: Protocol::Http1,
             }],
             concurrency: 0,
+            rate_limit: None,
             ready: true,
         };
         shared.routes.register(&spec, &config.domain);
@@ -195,7 +197,7 @@ fn whole(criterion: &mut Criterion) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let shared = shared(8, Some(listener.local_addr().unwrap()));
         tokio::task::spawn_local(app(listener));
-        let gateway: Rc<Gateway> = Gateway::new(shared);
+        let gateway: Rc<Gateway> = Gateway::new(shared, Load::alone());
         let (caller, stream) = tokio::io::duplex(64 << 10);
         let peer = Peer::new("192.0.2.7:4000".parse().unwrap(), &[]);
         tokio::task::spawn_local(connection::serve(stream, peer, gateway, Drain::new().watch()));

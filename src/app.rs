@@ -16,12 +16,14 @@ use tokio::task::JoinSet;
 use crate::admin::{self, Admin};
 use crate::config::{Config, Listener, reload};
 use crate::discovery::file::FileDiscovery;
-use crate::gateway::{Settings, Shared};
+use crate::gateway::Shared;
 use crate::listener::tls::{Keeper, TlsError};
 use crate::listener::{self, accept};
 use crate::telemetry::state::State;
 use crate::upstream::health::Timings;
 use crate::worker::{self, Crew, Signals, Worker};
+
+mod memory;
 
 /// Why the gateway did not start.
 #[derive(Debug, Error)]
@@ -171,6 +173,8 @@ impl Bound {
             .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::Worker)?;
         state.serving();
+        let memory = memory::watch(self.shared.clone(), self.signals.drain.clone());
+        let memory = tokio::spawn(memory);
         let mut config = self.config;
         loop {
             let command = tokio::select! {
@@ -196,6 +200,7 @@ impl Bound {
         }
         drain(&config, &state, &self.signals, &self.crew, threads, &mut commands).await;
         admin.abort();
+        memory.abort();
         Ok(())
     }
 }
@@ -226,7 +231,7 @@ async fn apply(
             tracing::warn!(key, "this change needs a restart; the old value stays in force");
         }
     }
-    shared.settings.store(Arc::new(Settings::of(&new)));
+    shared.reconfigure(&new);
     discovery.apply(&new);
     tracing::info!(apps = new.apps.len(), "configuration reloaded");
     *old = Config {

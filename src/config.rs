@@ -12,11 +12,13 @@ use ipnet::IpNet;
 use crate::ids::{AppId, Domain, HostName};
 
 pub mod file;
+pub mod load;
 pub mod reference;
 pub mod reload;
 pub mod tls;
 mod upstream;
 
+use load::{ClientRateLimit, MemoryLimit, Overload, RateLimit};
 use tls::Tls;
 pub use upstream::{OutlierEjection, Retries};
 
@@ -41,6 +43,10 @@ pub struct Config {
     pub outlier_ejection: OutlierEjection,
     /// When a request is tried again.
     pub retries: Retries,
+    /// The rate of each client; `None`: no limit.
+    pub rate_limit: Option<ClientRateLimit>,
+    /// When the gateway itself has too much to do.
+    pub overload: Overload,
     /// The access log.
     pub access_log: AccessLog,
     /// The apps of this file, in its order.
@@ -140,6 +146,10 @@ pub struct Limits {
     pub app_queue: usize,
     /// Idle connections that one worker keeps to one endpoint.
     pub upstream_idle: usize,
+    /// Requests under way, all workers together; 0: no limit.
+    pub in_flight: usize,
+    /// Resident memory.
+    pub memory: MemoryLimit,
 }
 
 /// The access log.
@@ -179,6 +189,8 @@ pub struct App {
     pub ports: Vec<AppPort>,
     /// Active probes; without them every endpoint counts as ready.
     pub health_check: bool,
+    /// The rate of all its callers together; `None`: no limit.
+    pub rate_limit: Option<RateLimit>,
 }
 
 impl App {
@@ -261,6 +273,10 @@ impl Default for Limits {
             app_concurrency: 0,
             app_queue: 1024,
             upstream_idle: 1024,
+            // What callers can have under way is bounded by their connections already, and memory
+            // by its own limit: a number that suits every machine does not exist.
+            in_flight: 0,
+            memory: MemoryLimit::Auto,
         }
     }
 }
@@ -290,6 +306,8 @@ impl Config {
             limits: Limits::default(),
             outlier_ejection: OutlierEjection::default(),
             retries: Retries::default(),
+            rate_limit: None,
+            overload: Overload::default(),
             access_log: AccessLog::default(),
             apps: Vec::new(),
         }

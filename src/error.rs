@@ -11,6 +11,10 @@ use std::io;
 use http::StatusCode;
 use thiserror::Error;
 
+mod limited;
+
+pub use limited::{Limit, Limited, Overload};
+
 /// Whose fault a failure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -162,6 +166,12 @@ pub enum Error {
     /// The app's response body stalled.
     #[error("the app's response stalled")]
     AppBodyTimeout,
+    /// More requests than the app's or the caller's rate allows.
+    #[error("the rate limit of the {} is reached", .0.limit)]
+    RateLimited(Limited),
+    /// The gateway has too much to do.
+    #[error("the gateway is overloaded")]
+    Overloaded(Overload),
     /// A defect of the gateway.
     #[error("the gateway failed")]
     Internal,
@@ -181,10 +191,13 @@ impl Error {
             | Self::MethodNotImplemented
             | Self::UnknownHost
             | Self::CallerTimeout
-            | Self::CallerGone => Side::Caller,
-            Self::QueueFull | Self::ConcurrencyTimeout | Self::NoReadyEndpoint | Self::Internal => {
-                Side::Gateway
-            }
+            | Self::CallerGone
+            | Self::RateLimited(_) => Side::Caller,
+            Self::QueueFull
+            | Self::ConcurrencyTimeout
+            | Self::NoReadyEndpoint
+            | Self::Overloaded(_)
+            | Self::Internal => Side::Gateway,
             Self::ConnectRefused(_)
             | Self::ConnectTimeout
             | Self::AppClosed(_)
@@ -210,9 +223,11 @@ impl Error {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UnknownHost => StatusCode::NOT_FOUND,
             Self::CallerTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::QueueFull | Self::ConcurrencyTimeout | Self::NoReadyEndpoint => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::QueueFull
+            | Self::ConcurrencyTimeout
+            | Self::NoReadyEndpoint
+            | Self::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectRefused(_)
             | Self::AppClosed(_)
             | Self::AppMalformed(_)
@@ -238,9 +253,13 @@ impl Error {
             | Self::HeadTooLarge { .. }
             | Self::CallerGone
             | Self::CallerTimeout => "http_request_error",
-            Self::BodyTooLarge { .. } | Self::MethodNotAllowed | Self::MethodNotImplemented => {
-                "http_request_denied"
-            }
+            // Section 2.3.17: refused by policy and not sent on. `connection_limit_reached` would
+            // speak of the next hop, which has nothing to do with either limit.
+            Self::BodyTooLarge { .. }
+            | Self::MethodNotAllowed
+            | Self::MethodNotImplemented
+            | Self::RateLimited(_)
+            | Self::Overloaded(_) => "http_request_denied",
             Self::UnknownHost => "destination_not_found",
             Self::QueueFull | Self::ConcurrencyTimeout => "connection_limit_reached",
             Self::NoReadyEndpoint => "destination_unavailable",
@@ -286,6 +305,15 @@ impl Error {
             Self::ResponseTimeout => "response_timeout",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::AppBodyTimeout => "app_body_timeout",
+            Self::RateLimited(limited) => match limited.limit {
+                Limit::App => "app_rate_limit",
+                Limit::Client => "client_rate_limit",
+            },
+            Self::Overloaded(by) => match by {
+                Overload::InFlight => "overloaded_in_flight",
+                Overload::Memory => "overloaded_memory",
+                Overload::Lag => "overloaded_lag",
+            },
             Self::Internal => "internal",
         }
     }
@@ -311,8 +339,9 @@ impl Error {
 
     /// Seconds after which a new try makes sense.
     pub fn retry_after(&self) -> Option<u32> {
-        match self.status() {
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Some(1),
+        match (self, self.status()) {
+            (Self::RateLimited(limited), _) => Some(limited.retry_after),
+            (_, StatusCode::SERVICE_UNAVAILABLE) => Some(1),
             _ => None,
         }
     }
@@ -330,6 +359,9 @@ impl Error {
             | Self::MethodNotImplemented
             | Self::CallerTimeout
             | Self::CallerGone
+            // The connection itself is what takes the memory. In the other cases a new one, and its
+            // handshake, would cost more than the request.
+            | Self::Overloaded(Overload::Memory)
             | Self::Internal => true,
             Self::MethodNotAllowed
             | Self::UnknownHost
@@ -346,7 +378,9 @@ impl Error {
             | Self::UpgradeTimeout
             | Self::ResponseTimeout
             | Self::DeadlineExceeded
-            | Self::AppBodyTimeout => false,
+            | Self::AppBodyTimeout
+            | Self::RateLimited(_)
+            | Self::Overloaded(Overload::InFlight | Overload::Lag) => false,
         }
     }
 }

@@ -12,14 +12,17 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use ipnet::IpNet;
 
 use crate::clock::Deadline;
+use crate::config::load::{ClientRateLimit, Overload};
 use crate::config::{AccessLog, Config, Limits, OutlierEjection, Retries, Timeouts};
 use crate::error::Error;
 use crate::ids::ExecutionIds;
 use crate::message::{Request, Response};
+use crate::rate_limit::clients::Clients;
+use crate::telemetry::load::Memory;
 use crate::upstream::{Rules, Upstream};
 
 pub mod admit;
@@ -27,12 +30,14 @@ pub mod date;
 pub mod grpc;
 pub mod headers;
 pub mod host;
+pub mod overload;
 pub mod record;
 pub mod reply;
 pub mod routes;
 
 use date::DateClock;
 use headers::forwarded::Peer;
+use overload::Load;
 use record::Record;
 use routes::RouteTable;
 
@@ -49,6 +54,10 @@ pub struct Settings {
     pub outlier_ejection: OutlierEjection,
     /// When a request is tried again.
     pub retries: Retries,
+    /// The rate of each client.
+    pub rate_limit: Option<ClientRateLimit>,
+    /// When the gateway itself has too much to do.
+    pub overload: Overload,
     /// The access log.
     pub access_log: AccessLog,
 }
@@ -74,6 +83,8 @@ impl Settings {
             trusted_proxies: config.trusted_proxies.clone(),
             outlier_ejection: config.outlier_ejection,
             retries: config.retries,
+            rate_limit: config.rate_limit,
+            overload: config.overload,
             access_log: config.access_log,
         }
     }
@@ -90,6 +101,10 @@ pub struct Shared {
     pub http2: crate::telemetry::metrics::Http2Metrics,
     /// Counts of requests for hosts that no app has.
     pub unknown: crate::telemetry::metrics::RouteMetrics,
+    /// The clients' rates, where they have a limit.
+    pub clients: ArcSwapOption<Clients>,
+    /// Whether the process has memory left.
+    pub memory: Memory,
 }
 
 impl Shared {
@@ -100,7 +115,21 @@ impl Shared {
             settings: ArcSwap::from_pointee(Settings::of(config)),
             http2: crate::telemetry::metrics::Http2Metrics::default(),
             unknown: crate::telemetry::metrics::RouteMetrics::default(),
+            clients: ArcSwapOption::new(
+                config.rate_limit.map(|limit| Arc::new(Clients::new(limit))),
+            ),
+            memory: Memory::default(),
         }
+    }
+
+    /// Puts the settings of `config` in force. Clients keep what they have used unless their limit
+    /// is another.
+    pub fn reconfigure(&self, config: &Config) {
+        let same = self.clients.load().as_ref().map(|clients| *clients.settings());
+        if same != config.rate_limit {
+            self.clients.store(config.rate_limit.map(|limit| Arc::new(Clients::new(limit))));
+        }
+        self.settings.store(Arc::new(Settings::of(config)));
     }
 }
 
@@ -111,11 +140,12 @@ pub struct Gateway {
     ids: RefCell<ExecutionIds>,
     date: DateClock,
     settings: RefCell<(Arc<Settings>, Rc<Settings>)>,
+    load: Rc<Load>,
 }
 
 impl Gateway {
-    /// A gateway for one worker.
-    pub fn new(shared: Arc<Shared>) -> Rc<Self> {
+    /// A gateway for one worker, whose load that is.
+    pub fn new(shared: Arc<Shared>, load: Rc<Load>) -> Rc<Self> {
         let settings = shared.settings.load_full();
         let idle = settings.limits.upstream_idle;
         let own = Rc::new(Settings::clone(&settings));
@@ -125,6 +155,7 @@ impl Gateway {
             upstream: Upstream::new(idle),
             ids: RefCell::new(ExecutionIds::new()),
             date: DateClock::default(),
+            load,
         })
     }
 
@@ -145,6 +176,11 @@ impl Gateway {
     /// This worker's way to the apps.
     pub fn upstream(&self) -> &Upstream {
         &self.upstream
+    }
+
+    /// What this worker has to do.
+    pub fn load(&self) -> &Load {
+        &self.load
     }
 
     /// What all workers share.
@@ -215,10 +251,17 @@ impl Gateway {
         // Whose request is it?
         admit::method(&request.method)?;
         let host = host::of_request(request)?;
-        let mut route = self.shared.routes.find(&host).ok_or(Error::UnknownHost)?;
-        record.resolved(&route);
+        let route = self.shared.routes.find(&host);
+        if let Some(route) = &route {
+            record.resolved(route);
+        }
 
         // May it go on?
+        record.occupy(self.load.admit(&self.shared, settings)?);
+        // Before the host is refused: whoever tries names is limited, too.
+        admit::client_rate(request, peer, &self.shared, settings)?;
+        let mut route = route.ok_or(Error::UnknownHost)?;
+        admit::app_rate(&route)?;
         admit::body_length(request, settings.limits.request_body)?;
         let turn = admit::turn(&route, settings, record.journey()).await?;
         record.hold(turn);

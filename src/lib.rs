@@ -13,7 +13,7 @@
 //! | 4 | HTTP/1.1 or HTTP/2: read and parse the head | [`listener::connection`], [`http1::head`]; [`listener::http2`], [`http2`] | 400, 408, 414, 431, 501; a reset or GOAWAY |
 //! | 5 | open the record, mint the execution id; is it a gRPC call, and until when? | [`gateway::Gateway::handle`], [`gateway::record`], [`ids`], [`gateway::grpc`] | |
 //! | 6 | resolve the host to a route | [`gateway::host`], [`gateway::routes`] | 400, 404 |
-//! | 7 | admit: method, size, the app's limit | [`gateway::admit`] | 405, 413, 501, 503 |
+//! | 7 | admit: the gateway's own load, method, size, the client's and the app's limits | [`gateway::overload`], [`gateway::admit`] | 405, 413, 429, 501, 503 |
 //! | 8 | rewrite the request's fields | [`gateway::headers`] | 400 |
 //! | 9 | choose an endpoint, wait for the first ready one | [`upstream::balance`], [`upstream::wait`] | 503 |
 //! | 10 | lease a connection, or connect | [`upstream::pool`], [`upstream::connect`] | 502, 504 |
@@ -36,8 +36,8 @@
 //! [`app`] wires everything; [`discovery`] tells the route table what there is
 //! and probes endpoints ([`upstream::health`]); [`admin`] shows the operator;
 //! [`dev`] runs a command as an app on a laptop; [`cli`] is the command line.
-//! [`config`], [`clock`], [`shutdown`], [`fields`], [`message`] and [`body`] are
-//! the plain values below all of them.
+//! [`config`], [`clock`], [`shutdown`], [`fields`], [`rate_limit`], [`message`] and
+//! [`body`] are the plain values below all of them.
 //!
 //! # Tenets, in rank order
 //!
@@ -61,6 +61,7 @@ pub mod ids;
 mod io;
 pub mod listener;
 pub mod message;
+pub mod rate_limit;
 pub mod shutdown;
 pub mod telemetry;
 pub mod upstream;

@@ -2,6 +2,7 @@
 
 pub mod access_log;
 mod human;
+pub mod load;
 pub mod log;
 pub mod metrics;
 pub mod state;

@@ -16,11 +16,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use crate::gateway::overload::Load;
 use crate::gateway::{Gateway, Shared};
 use crate::listener::accept::{accept, accept_rest};
 use crate::listener::{Listener, Local};
 use crate::shutdown::Drain;
 use crate::telemetry::metrics::WorkerMetrics;
+
+mod pace;
 
 /// Tasks polled between two looks at the sockets. The default of 61 looks too
 /// often under load: 200 was measured best at 512 connections.
@@ -114,6 +117,14 @@ impl Crew {
         self.members.iter().map(|member| &member.metrics)
     }
 
+    /// The load of a worker, which reads the others'.
+    fn load(&self, index: usize) -> Rc<Load> {
+        let cells = self.metrics().map(|metrics| metrics.load.clone()).enumerate();
+        let (own, others): (Vec<_>, Vec<_>) = cells.partition(|(other, _)| *other == index);
+        let own = own.into_iter().next().map(|(_, cell)| cell).unwrap_or_default();
+        Load::new(own, others.into_iter().map(|(_, cell)| cell).collect())
+    }
+
     /// The least loaded other worker, if `index` has clearly more than it: more
     /// than one connection, and more than an eighth.
     fn relief(&self, index: usize) -> Option<&Member> {
@@ -139,9 +150,10 @@ impl Worker {
     }
 
     async fn run(mut self) {
-        let gateway = Gateway::new(self.shared.clone());
+        let gateway = Gateway::new(self.shared.clone(), self.crew.load(self.index));
         let own = Rc::new(Own::new(self.index, self.crew.clone()));
         let housekeeping = tokio::task::spawn_local(housekeeping(gateway.clone(), own.clone()));
+        let measuring = tokio::task::spawn_local(pace::measure(gateway.clone()));
         let mut accepting = Vec::new();
         for (socket, listener) in std::mem::take(&mut self.listeners) {
             match TcpListener::from_std(socket) {
@@ -182,6 +194,7 @@ impl Worker {
             () = self.end.begun() => {}
         }
         housekeeping.abort();
+        measuring.abort();
     }
 }
 
@@ -244,9 +257,10 @@ async fn accept_all(
     drain: Drain,
     stop: Drain,
 ) {
+    let newcomers = pace::Newcomers::default();
     loop {
         tokio::select! {
-            (stream, address) = accept(&socket) => {
+            (stream, address) = next(&socket, &newcomers, &gateway) => {
                 admit(stream, address, &listener, &gateway, &own, &drain);
             }
             () = stop.begun() => break,
@@ -256,6 +270,16 @@ async fn accept_all(
     for (stream, address) in accept_rest(socket) {
         admit(stream, address, &listener, &gateway, &own, &drain);
     }
+}
+
+/// The next connection, at leisure while there is too much to do.
+async fn next(
+    socket: &TcpListener,
+    newcomers: &pace::Newcomers,
+    gateway: &Gateway,
+) -> (TcpStream, SocketAddr) {
+    newcomers.ease(gateway).await;
+    accept(socket).await
 }
 
 /// Counts a newcomer, and keeps, hands over or refuses it.

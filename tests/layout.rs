@@ -25,7 +25,7 @@ const FLOORS: &[&[&str]] = &[
     &["http1"],
     &["message"],
     &["body"],
-    &["fields", "telemetry"],
+    &["fields", "rate_limit", "telemetry"],
     &["config"],
     &["error"],
     &["ids", "clock", "io", "shutdown"],

@@ -8,7 +8,9 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 
 use super::Admin;
+use crate::telemetry::load::Memory;
 use crate::telemetry::state::{self, Phase};
+use crate::worker::Crew;
 
 /// `GET /livez`.
 pub(super) async fn live() -> &'static str {
@@ -27,7 +29,8 @@ pub(super) async fn ready(
         Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "not ready: draining"),
     };
     if is_verbose(query.as_deref().unwrap_or_default()) {
-        let checks = [serving(phase).to_owned(), config(&admin.state), verdict.to_owned()];
+        let load = load(&admin.shared.memory, &admin.crew);
+        let checks = [serving(phase).to_owned(), config(&admin.state), load, verdict.to_owned()];
         (status, checks.join("\n") + "\n")
     } else {
         (status, verdict.to_owned())
@@ -45,6 +48,26 @@ fn serving(phase: Phase) -> &'static str {
         Phase::Starting => "[-]serving: starting",
         Phase::Draining => "[-]serving: draining",
     }
+}
+
+/// No reason to be unready either: load balancers would send the same requests to gateways that
+/// have as much to do.
+fn load(memory: &Memory, crew: &Crew) -> String {
+    let mut troubles = Vec::new();
+    if let Some((resident, limit)) = memory.measured().filter(|_| memory.is_short()) {
+        troubles.push(format!("memory {resident} of {limit} bytes: every request is refused"));
+    }
+    for (index, worker) in crew.metrics().enumerate() {
+        let share = worker.load.refusing();
+        if share > 0 {
+            let (whole, tenths) = (share / 10, share % 10);
+            troubles.push(format!("worker {index} is late: {whole}.{tenths} % are refused"));
+        }
+    }
+    if troubles.is_empty() {
+        return "[+]load ok".to_owned();
+    }
+    format!("[-]load: {}", troubles.join("\n    "))
 }
 
 fn config(state: &state::State) -> String {

@@ -46,7 +46,13 @@ impl Gateway {
                 protocol: Protocol::Http1,
             });
             let id = id.parse().expect("an id");
-            let spec = AppSpec { id, ports: ports.collect(), concurrency: 0, ready: true };
+            let spec = AppSpec {
+                id,
+                ports: ports.collect(),
+                concurrency: 0,
+                rate_limit: None,
+                ready: true,
+            };
             assert_eq!(shared.routes.register(&spec, &Domain::default()), []);
         };
         app("acme-corp/my-data-processor", &[(8080, &["10.0.0.5:8080"]), (80, &["10.0.0.5:80"])]);
@@ -131,7 +137,7 @@ async fn a_failed_reload_is_shown_and_leaves_the_gateway_ready() {
         reply.body.lines().map(str::to_owned).collect::<Vec<_>>()
     };
     let start = lines().await;
-    assert_eq!((&*start[0], &*start[2]), ("[+]serving ok", "ready"));
+    assert_eq!((&*start[0], &*start[2], &*start[3]), ("[+]serving ok", "[+]load ok", "ready"));
     assert!(start[1].starts_with("[+]config last reload none; started with it at 20"), "{start:?}");
 
     gateway.state.reload_failed("line 3: no\nline 4: neither\n".to_owned());
@@ -147,6 +153,21 @@ async fn a_failed_reload_is_shown_and_leaves_the_gateway_ready() {
     let reply = gateway.get("/readyz?verbose=1").await;
     assert_eq!(reply.status, 503);
     assert!(reply.body.starts_with("[-]serving: draining\n[+]config"), "{}", reply.body);
+}
+
+#[tokio::test]
+async fn too_much_to_do_is_shown_and_leaves_the_gateway_ready() {
+    let gateway = Gateway::start().await;
+    gateway.state.serving();
+    gateway.shared.memory.measure(2048, 1024);
+    for worker in gateway.crew.metrics().skip(1) {
+        worker.load.measured(std::time::Duration::from_secs(1), 425);
+    }
+    let reply = gateway.get("/readyz?verbose").await;
+    assert_eq!(reply.status, 200);
+    let load = "[-]load: memory 2048 of 1024 bytes: every request is refused\n    \
+                worker 1 is late: 42.5 % are refused\nready\n";
+    assert!(reply.body.ends_with(load), "{}", reply.body);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use crate::ids::Domain;
 mod apps;
 mod cross;
 mod environment;
+mod load;
 mod problem;
 mod section;
 mod tls;
@@ -122,6 +123,8 @@ fn config(root: &Section<'_>, folder: &Path, report: &mut Report) -> Config {
             report,
         ),
         retries: upstream::retries(&root.table("retries", report), report),
+        rate_limit: load::client_rate_limit(&root.table("rate_limit", report), report),
+        overload: load::overload(&root.table("overload", report), report),
         access_log: access_log(&root.table("access_log", report), report),
         apps: apps.into_iter().map(|placed| placed.app).collect(),
         domain: default.domain,
@@ -210,6 +213,7 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
     let app_concurrency = count("app_concurrency", default.app_concurrency, 0..=1_000_000_000);
     let app_queue = count("app_queue", default.app_queue, 0..=1_000_000);
     let upstream_idle = count("upstream_idle", default.upstream_idle, 0..=65_536);
+    let in_flight = count("in_flight", default.in_flight, 0..=1_000_000_000);
 
     let mut number = |key, default, range| {
         section.read(key, report, |given| value::count(given, &range)).unwrap_or(default)
@@ -267,6 +271,8 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
         app_concurrency,
         app_queue,
         upstream_idle,
+        in_flight,
+        memory: load::memory(section, report).unwrap_or(default.memory),
     }
 }
 

@@ -4,37 +4,15 @@
 //! reader knows and the environment variables all come from [`SETTINGS`].
 //! Tests hold its defaults to those of [`super::Config`].
 
+mod setting;
 mod text;
 
+use setting::row;
+pub use setting::{PREFIX, Setting};
 pub use text::{annotated_default, markdown_table};
-
-/// What the name of every environment variable of ours begins with.
-pub const PREFIX: &str = "IGNITE_GATEWAY__";
 
 /// No name of a key or of a variable is longer.
 pub(super) const LONGEST_NAME: usize = 64;
-
-/// One setting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Setting {
-    /// The table that holds it; empty for the file's top.
-    pub section: &'static str,
-    /// Its key.
-    pub key: &'static str,
-    /// Its default as TOML; empty when there is none.
-    pub default: &'static str,
-    /// What it does, with its unit, its range and what 0 means.
-    pub doc: &'static str,
-}
-
-const fn row(
-    section: &'static str,
-    key: &'static str,
-    default: &'static str,
-    doc: &'static str,
-) -> Setting {
-    Setting { section, key, default, doc }
-}
 
 /// The sections in the order of the file, and what they hold.
 const SECTIONS: &[(&str, &str)] = &[
@@ -54,8 +32,16 @@ const SECTIONS: &[(&str, &str)] = &[
         "Endpoints that fail requests are left alone for a while, if others are ready.",
     ),
     ("retries", "Requests that certainly did no harm are tried again at another endpoint."),
+    (
+        "rate_limit",
+        "How often each client may call, all apps and workers together. Clients are told apart by \
+         address, IPv6 by /64: behind trusted_proxies the nearest address in X-Forwarded-For that \
+         is not one of theirs.",
+    ),
+    ("overload", "What happens when the gateway itself has too much to do."),
     ("access_log", "One line per request."),
     ("app", ""),
+    ("app.rate_limit", ""),
     ("app.ports", ""),
 ];
 
@@ -243,6 +229,20 @@ pub const SETTINGS: &[Setting] = &[
         "Idle connections that one worker keeps to one endpoint: 0 to 65536.",
     ),
     row(
+        "limits",
+        "in_flight",
+        "0",
+        "Requests under way, all apps and workers together, waiting ones and WebSockets included; \
+         more get 503. 0: no limit.",
+    ),
+    row(
+        "limits",
+        "memory",
+        "\"auto\"",
+        "Resident memory above which new requests get 503 and connections idle for a second are closed: `auto`, \
+         which is 90 % of the cgroup's limit where it has one; a size; or 0: no limit.",
+    ),
+    row(
         "outlier_ejection",
         "consecutive_failures",
         "3",
@@ -250,27 +250,40 @@ pub const SETTINGS: &[Setting] = &[
          that is no HTTP; 0: none do.",
     ),
     row("outlier_ejection", "consecutive_5xx", "0", "Answers of 5xx in a row that do; 0: none."),
-    row(
-        "outlier_ejection",
-        "base_time",
-        "\"1s\"",
-        "How long at first; then twice as long each time.",
-    ),
+    row("outlier_ejection", "base_time", "\"1s\"", "How long at first; each time twice as long."),
     row("outlier_ejection", "max_time", "\"30s\"", "How long at most."),
-    row(
-        "outlier_ejection",
-        "max_percent",
-        "50",
-        "The share of an app's endpoints at once, at most.",
-    ),
+    row("outlier_ejection", "max_percent", "50", "The most of an app's endpoints at once, in %."),
     row("retries", "max", "2", "The most retries of one request: 0 to 10."),
-    row(
-        "retries",
-        "budget_percent",
-        "20",
-        "The share of recent requests that is tried again, at most.",
-    ),
+    row("retries", "budget_percent", "20", "The most of recent requests that are, in per cent."),
     row("retries", "budget_floor", "3", "As many a second always are, on each worker."),
+    row(
+        "rate_limit",
+        "requests",
+        "0",
+        "Requests of one client in each period, 1 to 1000000; more get 429. 0: no limit.",
+    ),
+    row("rate_limit", "per", "\"1s\"", "The period: 1ms to 24h."),
+    row(
+        "rate_limit",
+        "burst",
+        "0",
+        "Requests that may come at once after a pause, 1 to 1000000; 0: as many as `requests`.",
+    ),
+    row(
+        "rate_limit",
+        "clients",
+        "65536",
+        "Busy clients that are told apart at once, 32 bytes each: 1024 to 16777216. Of more, those \
+         that have used least begin anew.",
+    ),
+    row(
+        "overload",
+        "target_lag",
+        "\"500ms\"",
+        "How late a worker may be with its work. One that is later all the time refuses a growing \
+         share of new requests with 503, and accepts connections slowly, until it is not: 5ms to \
+         10s; 0s: never.",
+    ),
     row(
         "access_log",
         "format",
@@ -281,7 +294,8 @@ pub const SETTINGS: &[Setting] = &[
         "access_log",
         "sample",
         "1.0",
-        "The share of successful requests that is logged, 0 to 1; errors always are.",
+        "The share of successful requests that is logged, 0 to 1; errors always are, except what \
+         the gateway refuses when it has too much to do.",
     ),
     row("app", "organization", "", "Who owns the app: a DNS label. Required."),
     row("app", "name", "", "The app's name: a DNS label. Required."),
@@ -291,6 +305,26 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "Where the app listens, when port 80 is its only one, e.g. `[\"127.0.0.1:3000\"]`. \
          Either this or `ports`.",
+    ),
+    row(
+        "app",
+        "rate_limit",
+        "",
+        "How often the app may be called by all callers together, on all its ports, e.g. \
+         `{ requests = 100, per = \"1s\", burst = 200 }`; without it: no limit.",
+    ),
+    row(
+        "app.rate_limit",
+        "requests",
+        "",
+        "Requests in each period, 1 to 1000000; more get 429. Required.",
+    ),
+    row("app.rate_limit", "per", "\"1s\"", "The period: 1ms to 24h."),
+    row(
+        "app.rate_limit",
+        "burst",
+        "0",
+        "Requests that may come at once after a pause, 1 to 1000000; 0: as many as `requests`.",
     ),
     row(
         "app",
@@ -334,42 +368,6 @@ pub const SETTINGS: &[Setting] = &[
     ),
 ];
 
-impl Setting {
-    /// `section.key`.
-    pub fn path(&self) -> String {
-        match self.section {
-            "" => self.key.to_owned(),
-            section => format!("{section}.{}", self.key),
-        }
-    }
-
-    /// The environment variable that sets it; apps, and more of a listener than its address,
-    /// stand in the file only.
-    pub fn variable(&self) -> Option<String> {
-        match (self.section, self.key) {
-            ("", key) => Some(format!("{PREFIX}{}", key.to_ascii_uppercase())),
-            // One variable for the addresses of all listeners: a variable cannot repeat.
-            ("listener", "address") => Some(format!("{PREFIX}LISTENERS")),
-            ("listener", _) => None,
-            (section, _) if section.starts_with("app") || section.contains('.') => None,
-            (section, key) => Some(format!("{PREFIX}{section}__{key}").to_ascii_uppercase()),
-        }
-    }
-
-    /// The section and key that its variable replaces.
-    pub(super) fn overridden(&self) -> (&'static str, &'static str) {
-        match self.section {
-            "listener" => ("", "listener"),
-            section => (section, self.key),
-        }
-    }
-
-    /// Whether its variable holds several values.
-    pub(super) fn is_list(&self) -> bool {
-        self.section == "listener" || self.default.starts_with('[')
-    }
-}
-
 /// The keys of a section, in the order of the file, with the sections inside it.
 pub(super) fn keys(section: &str) -> Vec<&'static str> {
     let own = SETTINGS.iter().filter(|setting| setting.section == section);
@@ -388,6 +386,7 @@ pub(super) fn keys(section: &str) -> Vec<&'static str> {
 pub(super) fn header(section: &str) -> String {
     match section {
         "listener" | "app" => format!("[[{section}]]"),
+        "app.rate_limit" => "`rate_limit` of [[app]]".to_owned(),
         "app.ports" => "an entry of `ports` of [[app]]".to_owned(),
         "listener.tls.certificates" => "an entry of `certificates` of [listener.tls]".to_owned(),
         section => format!("[{section}]"),

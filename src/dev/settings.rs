@@ -142,6 +142,7 @@ impl Settings {
                 .collect(),
             // Ready only when the keeper says so.
             health_check: true,
+            rate_limit: None,
         };
         Ok(Config {
             workers: WORKERS,

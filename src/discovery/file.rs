@@ -177,6 +177,7 @@ pub fn spec(app: &App, concurrency: usize) -> AppSpec {
             })
             .collect(),
         concurrency,
+        rate_limit: app.rate_limit,
         ready: !app.health_check,
     }
 }

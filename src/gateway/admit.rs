@@ -1,15 +1,17 @@
-//! Whether a request may go on: by its method, its declared size, and the
-//! app's own limit.
+//! Whether a request may go on: by its method, its declared size, its caller's
+//! and its app's rate, and the app's own limit.
 
 use std::sync::Arc;
 
 use http::Method;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Settings;
+use super::headers::forwarded::{self, Peer};
+use super::{Settings, Shared};
 use crate::clock::Instant;
 use crate::error::Error;
 use crate::message::Request;
+use crate::rate_limit::clients::Client;
 use crate::upstream::Journey;
 use crate::upstream::app::Route;
 use crate::upstream::wait::Place;
@@ -31,6 +33,26 @@ pub fn body_length(request: &Request, limit: u64) -> Result<(), Error> {
         Some(length) if limit > 0 && length > limit => Err(Error::BodyTooLarge { limit }),
         Some(_) | None => Ok(()),
     }
+}
+
+/// Counts a request of its client, and refuses it beyond the client's rate.
+pub fn client_rate(
+    request: &Request,
+    peer: &Peer,
+    shared: &Shared,
+    settings: &Settings,
+) -> Result<(), Error> {
+    if settings.rate_limit.is_none() {
+        return Ok(());
+    }
+    let Some(clients) = &*shared.clients.load() else { return Ok(()) };
+    let address = forwarded::client(&request.fields, peer, &settings.trusted_proxies);
+    clients.take(Client::of(address)).map_err(Error::RateLimited)
+}
+
+/// Counts a request at its app, and refuses it beyond the app's rate.
+pub fn app_rate(route: &Route) -> Result<(), Error> {
+    route.rate.as_ref().map_or(Ok(()), |rate| rate.take()).map_err(Error::RateLimited)
 }
 
 /// A turn at the app, held to the end of the response.

@@ -12,14 +12,16 @@ use http::{Method, StatusCode};
 use super::admit::Turn;
 use super::grpc::Outcome;
 use super::headers::forwarded::Peer;
+use super::overload::InFlight;
 use super::{Settings, Shared};
 use crate::clock::Instant;
 use crate::config::LogFormat;
-use crate::error::Error;
+use crate::error::{Error, Overload};
 use crate::fields::Known;
 use crate::ids::ExecutionId;
 use crate::message::{Request, Version};
 use crate::telemetry::access_log::{self, Line};
+use crate::telemetry::metrics::RouteMetrics;
 use crate::upstream::Journey;
 use crate::upstream::app::Route;
 
@@ -41,7 +43,10 @@ pub struct Record {
     bytes_out: u64,
     started: Instant,
     turn: Turn,
+    in_flight: Option<InFlight>,
     logged: bool,
+    /// Refused for the gateway's own sake.
+    shed: Option<Overload>,
 }
 
 impl Record {
@@ -91,7 +96,9 @@ impl Record {
             bytes_out: 0,
             started: Instant::now(),
             turn: None,
+            in_flight: None,
             logged,
+            shed: None,
         }
     }
 
@@ -116,9 +123,24 @@ impl Record {
         self.turn = turn;
     }
 
+    /// Counts the request as under way to the end.
+    pub fn occupy(&mut self, in_flight: Option<InFlight>) {
+        self.in_flight = in_flight;
+    }
+
+    /// Whether it was refused because the worker is late.
+    pub fn is_of_a_late_worker(&self) -> bool {
+        self.shed == Some(Overload::Lag)
+    }
+
     /// The request failed, before or after its response began.
     pub fn failed(&mut self, error: &Error) {
         self.reason = error.reason();
+        match error {
+            Error::RateLimited(limited) => self.metrics().limited(limited.limit),
+            Error::Overloaded(by) => self.shed = Some(*by),
+            _ => {}
+        }
     }
 
     /// The request is a gRPC call, whose outcome is told there.
@@ -174,8 +196,11 @@ impl Drop for Record {
         };
         metrics.end(&self.method, self.status, took, (self.bytes_in, self.bytes_out));
         let failed = !self.reason.is_empty() || self.status.is_none_or(|status| status >= 500);
+        // Of what is refused by the thousand a sample is enough: a line costs as much as a refusal.
         let wanted = self.logged
-            || (failed && self.shared.settings.load().access_log.format != LogFormat::Off);
+            || (failed
+                && self.shed.is_none()
+                && self.shared.settings.load().access_log.format != LogFormat::Off);
         if wanted {
             self.log(took);
         }
@@ -183,6 +208,11 @@ impl Drop for Record {
 }
 
 impl Record {
+    /// Where the request is counted: at its host, or with all that no app has.
+    fn metrics(&self) -> &RouteMetrics {
+        self.route.as_ref().map_or(&self.shared.unknown, |route| &route.shared.metrics)
+    }
+
     fn log(&self, took: std::time::Duration) {
         let function_id = self.route.as_ref().map(|route| &route.function_id);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -76,8 +76,19 @@ pub fn trailers_only(error: &Error, execution_id: &ExecutionId, call: &Call) -> 
 fn put_usual(fields: &mut Fields, error: &Error, execution_id: &ExecutionId) {
     fields.add("proxy-status", proxy_status(error));
     reserved::insert_id(fields, execution_id);
+    if let Error::RateLimited(limited) = error {
+        put_text(fields, "ratelimit-policy", &limited.policy());
+        put_text(fields, "ratelimit", &limited.state());
+    }
     if let Some(seconds) = error.retry_after() {
         fields.add("retry-after", HeaderValue::from(seconds));
+    }
+}
+
+/// Where the text cannot stand in a field there is none.
+fn put_text(fields: &mut Fields, name: &'static str, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        fields.add(name, value);
     }
 }
 

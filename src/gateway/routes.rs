@@ -15,7 +15,9 @@ use thiserror::Error;
 
 use super::host::Host;
 use crate::config::Protocol;
+use crate::config::load::RateLimit;
 use crate::ids::{AppId, Domain, HostName, NameError};
+use crate::rate_limit::AppRate;
 use crate::upstream::app::{Endpoint, Route, Turns};
 
 /// Why a port of an app was not registered.
@@ -65,8 +67,16 @@ pub struct AppSpec {
     pub ports: Vec<PortSpec>,
     /// Requests that it works on at once; 0: no limit.
     pub concurrency: usize,
+    /// How often it may be called; `None`: no limit.
+    pub rate_limit: Option<RateLimit>,
     /// Whether endpoints count as ready before anybody asked them.
     pub ready: bool,
+}
+
+/// What all ports of an app have in common.
+struct Common {
+    turns: Arc<Turns>,
+    rate: Option<Arc<AppRate>>,
 }
 
 /// Hosts and their routes.
@@ -97,9 +107,9 @@ impl RouteTable {
     pub fn register(&self, app: &AppSpec, domain: &Domain) -> Vec<RegisterError> {
         let mut refused = Vec::new();
         let mut kept = HashSet::new();
-        let turns = self.turns(app, domain);
+        let common = Common { turns: self.turns(app, domain), rate: self.rate(app, domain) };
         for port in &app.ports {
-            match self.register_port(app, port, domain, &turns) {
+            match self.register_port(app, port, domain, &common) {
                 Ok(host) => {
                     kept.insert(host);
                 }
@@ -137,12 +147,26 @@ impl RouteTable {
     }
 
     fn turns(&self, app: &AppSpec, domain: &Domain) -> Arc<Turns> {
+        self.known(app, domain)
+            .find(|route| route.turns.concurrency == app.concurrency)
+            .map_or_else(|| Arc::new(Turns::new(app.concurrency)), |route| route.turns.clone())
+    }
+
+    /// The bucket that the app has already, unless its rate is another.
+    fn rate(&self, app: &AppSpec, domain: &Domain) -> Option<Arc<AppRate>> {
+        let wanted = app.rate_limit?;
+        let mut known = self.known(app, domain).filter_map(|route| route.rate.clone());
+        let same = |rate: &Arc<AppRate>| *rate.rate() == wanted;
+        Some(known.find(same).unwrap_or_else(|| Arc::new(AppRate::new(wanted))))
+    }
+
+    /// The routes that the app's ports have already.
+    fn known(&self, app: &AppSpec, domain: &Domain) -> impl Iterator<Item = Arc<Route>> {
         app.ports
             .iter()
             .filter_map(|port| HostName::of_port(&app.id, port.port, domain).ok())
             .filter_map(|host| self.hosts.get(&host).map(|entry| entry.value().clone()))
-            .find(|route| route.app == app.id && route.turns.concurrency == app.concurrency)
-            .map_or_else(|| Arc::new(Turns::new(app.concurrency)), |route| route.turns.clone())
+            .filter(|route| route.app == app.id)
     }
 
     fn register_port(
@@ -150,7 +174,7 @@ impl RouteTable {
         app: &AppSpec,
         port: &PortSpec,
         domain: &Domain,
-        turns: &Arc<Turns>,
+        common: &Common,
     ) -> Result<HostName, RegisterError> {
         let host = HostName::of_port(&app.id, port.port, domain).map_err(|source| {
             RegisterError::Name { app: app.id.clone(), port: port.port, source }
@@ -162,14 +186,14 @@ impl RouteTable {
                     let (app, owner) = (app.id.clone(), old.app.clone());
                     return Err(RegisterError::Taken { app, port: port.port, host, owner });
                 }
-                let route = Arc::new(route(app, port, host.clone(), Some(&old), turns));
+                let route = Arc::new(route(app, port, host.clone(), Some(&old), common));
                 entry.insert(route.clone());
                 drop(entry);
                 retire_missing(&old, &route);
                 route.shared.changed.notify_waiters();
             }
             Entry::Vacant(entry) => {
-                entry.insert(Arc::new(route(app, port, host.clone(), None, turns)));
+                entry.insert(Arc::new(route(app, port, host.clone(), None, common)));
             }
         }
         Ok(host)
@@ -195,7 +219,7 @@ fn route(
     port: &PortSpec,
     host: HostName,
     old: Option<&Arc<Route>>,
-    turns: &Arc<Turns>,
+    common: &Common,
 ) -> Route {
     let known = |address: &SocketAddr| {
         old?.endpoints.iter().find(|endpoint| endpoint.address() == *address).cloned()
@@ -216,7 +240,8 @@ fn route(
         protocol: port.protocol,
         endpoints,
         shared: old.map(|old| old.shared.clone()).unwrap_or_default(),
-        turns: turns.clone(),
+        turns: common.turns.clone(),
+        rate: common.rate.clone(),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::clock::Deadline;
 use crate::error::Error;
 use crate::gateway::headers::forwarded::Peer;
 use crate::gateway::headers::hop;
+use crate::gateway::record::Record;
 use crate::gateway::{Gateway, Settings};
 use crate::http1::decode::Decoder;
 use crate::http1::framing::Framing;
@@ -47,6 +48,10 @@ const PARK: Duration = Duration::from_secs(1);
 /// How long a closing connection is read on, so that the last answer is not lost to a reset:
 /// RFC 9112 section 9.6.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a caller is not read on whom the worker refused for being late. A refusal costs half of
+/// what serving does, the kernel's part: who asks again at once would keep the worker as late.
+const PENALTY: Duration = Duration::from_millis(100);
 
 /// A caller's connection.
 pub(super) struct Connection<S> {
@@ -196,6 +201,11 @@ impl<S: Transport> Connection<S> {
                             hurried = true;
                             inbound.deadline.set_in(LATE);
                         }
+                        // One that was in use a moment ago may have a request under way to us; it
+                        // ends with the next answer.
+                        if !begun && parked && drain.poll_unwanted(cx).is_ready() {
+                            return Poll::Ready(Next::Closed);
+                        }
                         if !inbound.deadline.is_set() {
                             inbound.deadline.set_in(idle.min(PARK));
                         }
@@ -255,8 +265,13 @@ impl<S: Transport> Connection<S> {
             }
         };
         // Read only now: the signal may have come while the app worked.
-        call.keep_alive &= !drain.is_draining();
-        self.respond(response, record, call, settings).await
+        call.keep_alive &= !drain.is_unwanted();
+        let refused = record.as_ref().is_some_and(Record::is_of_a_late_worker);
+        let end = self.respond(response, record, call, settings).await;
+        if refused && end == End::KeepAlive {
+            Box::pin(tokio::time::sleep(PENALTY)).await;
+        }
+        end
     }
 
     fn request(self: &Rc<Self>, head: RequestHead, settings: &Settings) -> Request {

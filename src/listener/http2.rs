@@ -209,6 +209,10 @@ impl<S: Transport> Connection<S> {
             self.wire.park();
             self.idle.set_in(keepalive.saturating_sub(PARK));
         }
+        // One that was in use a moment ago may have a request under way to us.
+        if self.parked && self.drain.poll_unwanted(cx).is_ready() {
+            self.end(Code::NO_ERROR);
+        }
     }
 
     fn end(&mut self, code: Code) {

@@ -5,12 +5,15 @@
 //! Labels come from configured apps and fixed lists only, never from a caller:
 //! all unknown hosts share one row.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Method;
 
+use super::load::WorkerLoad;
 use super::tls::Handshakes;
+use crate::error::Limit;
 
 /// The upper bounds of the duration histogram in seconds, as OpenTelemetry's
 /// conventions for `http.server.request.duration` give them.
@@ -45,21 +48,51 @@ pub const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
 #[derive(Debug, Default)]
 pub struct RouteMetrics {
     requests: [[AtomicU64; CLASSES.len()]; METHODS.len()],
-    buckets: [AtomicU64; BUCKETS.len() + 1],
-    nanos: AtomicU64,
+    durations: Histogram,
     begun: AtomicU64,
     ended: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    limited: [AtomicU64; Limit::ALL.len()],
 }
 
-/// A reading of one host's duration histogram.
+/// Durations counted by their buckets.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    buckets: [AtomicU64; BUCKETS.len() + 1],
+    nanos: AtomicU64,
+}
+
+/// A reading of a histogram of durations.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Durations {
-    /// Requests per bucket, not cumulated; the last is above every bound.
+    /// How many per bucket, not cumulated; the last is above every bound.
     pub buckets: [u64; BUCKETS.len() + 1],
     /// All durations in seconds.
     pub sum: f64,
+}
+
+impl Histogram {
+    /// Counts one.
+    pub fn add(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = BUCKET_NANOS.iter().position(|bound| nanos <= *bound);
+        if let Some(counter) = self.buckets.get(bucket.unwrap_or(BUCKETS.len())) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Those counted so far.
+    pub fn read(&self) -> Durations {
+        #[expect(clippy::cast_precision_loss, reason = "a sum of seconds needs no nanosecond")]
+        let sum = self.nanos.load(Ordering::Relaxed) as f64 / 1e9;
+        let mut buckets = [0; BUCKETS.len() + 1];
+        for (count, counter) in buckets.iter_mut().zip(&self.buckets) {
+            *count = counter.load(Ordering::Relaxed);
+        }
+        Durations { buckets, sum }
+    }
 }
 
 impl RouteMetrics {
@@ -75,12 +108,7 @@ impl RouteMetrics {
         if let Some(counter) = counter {
             counter.fetch_add(1, Ordering::Relaxed);
         }
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = BUCKET_NANOS.iter().position(|bound| nanos <= *bound);
-        if let Some(counter) = self.buckets.get(bucket.unwrap_or(BUCKETS.len())) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.durations.add(took);
         if bytes.0 > 0 {
             self.bytes_in.fetch_add(bytes.0, Ordering::Relaxed);
         }
@@ -113,13 +141,22 @@ impl RouteMetrics {
 
     /// The durations of the requests that ended.
     pub fn durations(&self) -> Durations {
-        #[expect(clippy::cast_precision_loss, reason = "a sum of seconds needs no nanosecond")]
-        let sum = self.nanos.load(Ordering::Relaxed) as f64 / 1e9;
-        let mut buckets = [0; BUCKETS.len() + 1];
-        for (count, counter) in buckets.iter_mut().zip(&self.buckets) {
-            *count = counter.load(Ordering::Relaxed);
+        self.durations.read()
+    }
+
+    /// A request was beyond this rate.
+    pub fn limited(&self, limit: Limit) {
+        if let Some(counter) = self.limited.get(limit as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
         }
-        Durations { buckets, sum }
+    }
+
+    /// Requests ever beyond a rate, by whose it was, where there were some.
+    pub fn rate_limited(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = Limit::ALL.iter().zip(&self.limited);
+        let counts =
+            counts.map(|(limit, counter)| (limit.as_str(), counter.load(Ordering::Relaxed)));
+        counts.filter(|(_, count)| *count > 0)
     }
 
     /// Bytes of request and of response bodies.
@@ -164,6 +201,8 @@ pub struct WorkerMetrics {
     pub pool_missed: AtomicU64,
     /// Connections closed for their PROXY protocol header.
     pub proxy_protocol_refused: ProxyProtocolRefused,
+    /// How much it has to do, and what it refuses for that.
+    pub load: Arc<WorkerLoad>,
 }
 
 /// Connections closed for their PROXY protocol header, by reason.

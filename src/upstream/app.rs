@@ -14,6 +14,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::outlier::{Ejections, Outlier};
 use crate::config::Protocol;
 use crate::ids::{AppId, HostName};
+use crate::rate_limit::AppRate;
 use crate::telemetry::metrics::RouteMetrics;
 
 /// One public host and where its calls go.
@@ -37,6 +38,8 @@ pub struct Route {
     pub shared: Arc<Shared>,
     /// Turns at the app.
     pub turns: Arc<Turns>,
+    /// The rate of all its callers together, common to all its ports; `None` without a limit.
+    pub rate: Option<Arc<AppRate>>,
 }
 
 /// The state of a host that outlives changes of its route.

@@ -19,6 +19,7 @@ mod deadlines;
 mod errors;
 mod goodbyes;
 mod libraries;
+mod limits;
 mod probes;
 
 /// The path of a method.

@@ -46,6 +46,7 @@ impl Collector for Exposition {
         ejections(&mut out, &routes)?;
         waiting(&mut out, &routes)?;
         workers(&mut out, crew)?;
+        load_of_workers(&mut out, crew)?;
         http2(&mut out, &shared.http2)?;
         handshakes(&mut out, crew)?;
         certificates_in_force(&mut out, certificates)?;
@@ -115,6 +116,13 @@ fn hosts(out: &mut Writer<'_>, routes: &[Arc<Route>], unknown: &RouteMetrics) ->
         let mut samples = out.begin(family)?;
         for host in &used {
             samples.add(&host.labels(), value(host.metrics))?;
+        }
+    }
+    let mut samples = out.begin(&family::RATE_LIMITED)?;
+    for host in &used {
+        let [organization, app, port] = host.labels();
+        for (limit, count) in host.metrics.rate_limited() {
+            samples.add(&[organization, app, port, ("limit", limit)], count)?;
         }
     }
     Ok(())
@@ -200,6 +208,21 @@ fn workers(out: &mut Writer<'_>, crew: &Crew) -> fmt::Result {
         for (how, counter) in [("reused", &worker.pool_reused), ("new", &worker.pool_missed)] {
             samples.add(&[("worker", index.as_str()), ("connection", how)], load(counter))?;
         }
+    }
+    Ok(())
+}
+
+fn load_of_workers(out: &mut Writer<'_>, crew: &Crew) -> fmt::Result {
+    let mut samples = out.begin(&family::SHED)?;
+    for (index, worker) in crew.metrics().enumerate() {
+        let index = index.to_string();
+        for (reason, count) in worker.load.sheds() {
+            samples.add(&[("worker", index.as_str()), ("reason", reason)], count)?;
+        }
+    }
+    let mut samples = out.begin(&family::LAG)?;
+    for (index, worker) in crew.metrics().enumerate() {
+        samples.add_durations(&[("worker", index.to_string())], &worker.load.lag())?;
     }
     Ok(())
 }

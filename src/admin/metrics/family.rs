@@ -54,6 +54,11 @@ pub(super) const RESPONSE_BYTES: Family = family(
     "ignite_gateway_response_body_bytes_total",
     "Bytes of response bodies written to callers, counted when a request ends.",
 );
+pub(super) const RATE_LIMITED: Family = family(
+    Kind::Counter,
+    "ignite_gateway_rate_limited_requests_total",
+    "Requests refused with 429, by whose rate they were beyond.",
+);
 pub(super) const ENDPOINTS: Family =
     family(Kind::Gauge, "ignite_gateway_endpoints", "Endpoints of an app's port, by state.");
 pub(super) const EJECTIONS: Family = family(
@@ -131,6 +136,16 @@ pub(super) const UPSTREAM_REQUESTS: Family = family(
     Kind::Counter,
     "ignite_gateway_upstream_requests_total",
     "Tries to send a request to an endpoint, by the connection used; read once a second.",
+);
+pub(super) const SHED: Family = family(
+    Kind::Counter,
+    "ignite_gateway_shed_requests_total",
+    "Requests refused because the gateway itself has too much to do, by reason.",
+);
+pub(super) const LAG: Family = family(
+    Kind::Histogram,
+    "ignite_gateway_worker_lag_seconds",
+    "How late a worker was with an event of its own, as late as with everything else.",
 );
 pub(super) const RELOADS: Family = family(
     Kind::Counter,

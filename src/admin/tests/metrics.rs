@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::Method;
 
+use crate::error::{Limit, Overload};
 use crate::telemetry::tls::{Certificate, Failure, Handshake};
 
 use super::exposition::{Exposition, Family};
@@ -28,6 +29,7 @@ async fn busy() -> Gateway {
         metrics.begin();
         metrics.end(&Method::GET, status, Duration::from_millis(millis), (10, 100));
     }
+    metrics.limited(Limit::App);
     metrics.begin();
     route.shared.waiting.store(2, Ordering::Relaxed);
     route.turns.queued.store(3, Ordering::Relaxed);
@@ -40,6 +42,8 @@ async fn busy() -> Gateway {
         worker.pool_missed.store(5, Ordering::Relaxed);
     }
     for worker in gateway.crew.metrics() {
+        worker.load.shed(Overload::Lag);
+        worker.load.measured(Duration::from_millis(30), 250);
         worker.handshakes.count(Handshake::Done { tls13: true, resumed: false });
         worker.handshakes.count(Handshake::Failed(Failure::Timeout));
     }
@@ -159,6 +163,24 @@ async fn handshakes_and_certificates_are_exported_for_all_workers_together() {
     let certificate = [("name", "*.ignite.test"), ("file", "/etc/tls/tls.crt")];
     near("ignite_gateway_tls_certificate_expiry_timestamp_seconds", &certificate, 1.8e9);
     near("ignite_gateway_tls_certificate_reloads_total", &[("result", "success")], 1.0);
+}
+
+#[tokio::test]
+async fn what_is_refused_for_a_rate_or_for_too_much_to_do_is_exported() {
+    let gateway = busy().await;
+    let (_, found) = scrape(&gateway, OPEN).await;
+    let near = |name, labels: &[(&str, &str)], right: f64| {
+        let left = found.value(name, labels);
+        assert!((left - right).abs() < 0.5, "{name} {left}");
+    };
+    let limited = [&HELLO[..], &[("limit", "app")]].concat();
+    near("ignite_gateway_rate_limited_requests_total", &limited, 1.0);
+    let second = |reason| [("worker", "1"), ("reason", reason)];
+    near("ignite_gateway_shed_requests_total", &second("lag"), 1.0);
+    near("ignite_gateway_shed_requests_total", &second("memory"), 0.0);
+    let bucket = |le| [("worker", "0"), ("le", le)];
+    near("ignite_gateway_worker_lag_seconds_bucket", &bucket("0.025"), 0.0);
+    near("ignite_gateway_worker_lag_seconds_bucket", &bucket("0.05"), 1.0);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use super::load;
 use super::problem::{Place, Report};
 use super::section::{Given, Section};
 use super::value;
@@ -37,10 +38,12 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report) -> Option<PlacedA
         DeploymentMode::Compile => Settings::of_the_platform(section, report),
     };
 
+    let rate_limit = load::app_rate_limit(section, report);
     let Settings { health_path, invoke_path, ports, health_check } = settings;
     let (ports, places) = ports.into_iter().map(|placed| (placed.port, placed.place)).unzip();
     let id = AppId::new(organization?, name?);
-    let app = App { id, deployment_mode, health_path, invoke_path, ports, health_check };
+    let app =
+        App { id, deployment_mode, health_path, invoke_path, ports, health_check, rate_limit };
     Some(PlacedApp { app, place: section.place.clone(), ports: places })
 }
 

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::config::load::{ClientRateLimit, MemoryLimit, Overload, RateLimit};
 use crate::config::{DeploymentMode, Listener, OutlierEjection, Retries};
 use proptest::prelude::*;
 
@@ -45,7 +46,7 @@ fn an_empty_file_means_the_defaults() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "every setting once")]
+#[expect(clippy::too_many_lines, reason = "one line a setting, twice")]
 fn every_setting_reaches_its_field() {
     let text = r#"
         domain = "Example.org"
@@ -87,6 +88,8 @@ fn every_setting_reaches_its_field() {
         app_concurrency = 3
         app_queue = 0
         upstream_idle = 0
+        in_flight = 5000
+        memory = "2GiB"
         [outlier_ejection]
         consecutive_failures = 4
         consecutive_5xx = 5
@@ -97,6 +100,13 @@ fn every_setting_reaches_its_field() {
         max = 1
         budget_percent = 0
         budget_floor = 9
+        [rate_limit]
+        requests = 30
+        per = "1m"
+        burst = 7
+        clients = 2048
+        [overload]
+        target_lag = "25ms"
         [access_log]
         format = "json"
         sample = 0.25
@@ -147,6 +157,8 @@ fn every_setting_reaches_its_field() {
             app_concurrency: 3,
             app_queue: 0,
             upstream_idle: 0,
+            in_flight: 5000,
+            memory: MemoryLimit::Bytes(2 << 30),
         },
         outlier_ejection: OutlierEjection {
             consecutive_failures: 4,
@@ -156,6 +168,11 @@ fn every_setting_reaches_its_field() {
             max_percent: 100,
         },
         retries: Retries { max: 1, budget_percent: 0, budget_floor: 9 },
+        rate_limit: Some(ClientRateLimit {
+            rate: RateLimit { requests: 30, per: seconds(60), burst: 7 },
+            clients: 2048,
+        }),
+        overload: Overload { target_lag: Duration::from_millis(25) },
         access_log: AccessLog { format: LogFormat::Json, sample: 0.25 },
         apps: Vec::new(),
     };
@@ -208,6 +225,37 @@ ports = [{ port = 8080 }]
     assert_eq!(warnings.len(), 4, "{warnings:?}");
     let first = "gateway.toml:6: app.health_path: ignored, because the app's deployment_mode";
     assert!(warnings[0].starts_with(first), "{warnings:?}");
+}
+
+#[test]
+fn a_rate_has_its_defaults_and_none_is_no_limit() {
+    let of_app = |rest| {
+        let config = good(&app(&format!("endpoints = [\"127.0.0.1:3000\"]\n{rest}"))).config;
+        config.apps[0].rate_limit
+    };
+    assert_eq!(of_app(""), None);
+    let hundred = RateLimit { requests: 100, per: Duration::from_secs(1), burst: 100 };
+    assert_eq!(of_app("rate_limit = { requests = 100 }"), Some(hundred));
+    let minute = RateLimit { requests: 1, per: Duration::from_secs(60), burst: 9 };
+    assert_eq!(of_app("rate_limit = { requests = 1, per = \"1m\", burst = 9 }"), Some(minute));
+    // A container that the platform built can be called too often, too.
+    let compiled = of_app("deployment_mode = \"compile\"\nrate_limit = { requests = 100 }");
+    assert_eq!(compiled, Some(hundred));
+
+    assert_eq!(good("[rate_limit]\nper = \"1m\"").config.rate_limit, None);
+    let idle = good("[rate_limit]\nburst = 5");
+    assert_eq!(idle.config.rate_limit, None);
+    assert!(idle.warnings[0].to_string().contains("rate_limit.burst: without effect"));
+    let variables = [
+        ("IGNITE_GATEWAY__RATE_LIMIT__REQUESTS", "100"),
+        ("IGNITE_GATEWAY__LIMITS__MEMORY", "0"),
+        ("IGNITE_GATEWAY__OVERLOAD__TARGET_LAG", "0s"),
+    ];
+    let config = good_in("", &variables).config;
+    let clients = ClientRateLimit::CLIENTS;
+    assert_eq!(config.rate_limit, Some(ClientRateLimit { rate: hundred, clients }));
+    assert_eq!(config.limits.memory, MemoryLimit::Bytes(0));
+    assert_eq!(config.overload.target_lag, Duration::ZERO);
 }
 
 #[test]
@@ -313,6 +361,23 @@ const MISTAKES: &[(&str, usize, &str)] = &[
         "[limits]\nrequest_target_bytes = \"8KiB\"\nheader_bytes = \"4KiB\"",
         2,
         "limits.request_target_bytes: request_target_bytes (8KiB) is more than header_bytes (4KiB)",
+    ),
+    // Rates and load.
+    ("[limits]\nmemory = \"most\"", 2, "limits.memory: \"most\" is no size; write one such as"),
+    (
+        "[rate_limit]\nrequests = 1000001",
+        2,
+        "rate_limit.requests: the number 1000001 is out of range; give 0 to 1000000",
+    ),
+    (
+        "[rate_limit]\nrequests = 1\nclients = 1",
+        3,
+        "rate_limit.clients: the number 1 is out of range; give 1024 to 16777216",
+    ),
+    (
+        "[overload]\ntarget_lag = \"1ms\"",
+        2,
+        "overload.target_lag: \"1ms\" is out of range; give 5ms to 10s, or 0s",
     ),
     // The access log.
     ("[access_log]\nformat = \"jsn\"", 2, "access_log.format: \"jsn\" is not known; did you mean"),
@@ -441,6 +506,21 @@ const APP_MISTAKES: &[(&str, usize, &str)] = &[
         "endpoints = []\nhealth_check = \"yes\"",
         5,
         "app.health_check: expected true or false, found",
+    ),
+    (
+        "endpoints = []\nrate_limit = 100",
+        5,
+        "app.rate_limit: expected a table, found the number 100; give a table of: requests, per,",
+    ),
+    (
+        "endpoints = []\nrate_limit = { per = \"1s\" }",
+        5,
+        "app.rate_limit.requests: missing; write requests = 100",
+    ),
+    (
+        "endpoints = []\nrate_limit = { requests = 0 }",
+        5,
+        "app.rate_limit.requests: the number 0 is out of range; give 1 to 1000000",
     ),
     (
         "endpoints = []\ndeployment_mode = \"imge\"",

@@ -26,6 +26,7 @@ fn hello() -> App {
             protocol: Protocol::Http1,
         }],
         health_check: App::HEALTH_CHECK,
+        rate_limit: None,
     }
 }
 

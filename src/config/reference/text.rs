@@ -41,6 +41,8 @@ endpoints = ["127.0.0.1:3000"]
 # [[app]]
 # organization = "acme-corp"
 # name = "my-data-processor"
+# # By all callers together; beyond it they get 429.
+# rate_limit = { requests = 100, per = "1s", burst = 200 }
 # deployment_mode = "image"   # or "compile": built by the platform, and the settings below ignored
 # health_path = "/healthz"    # where the app says that it is ready
 # invoke_path = "/"           # its main route, as documentation: it routes nothing

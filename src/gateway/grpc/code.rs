@@ -47,7 +47,9 @@ impl Code {
             Error::TargetTooLong { .. }
             | Error::HeadTooLarge { .. }
             | Error::BodyTooLarge { .. }
-            | Error::AppHeadTooLarge { .. } => Self::ResourceExhausted,
+            | Error::AppHeadTooLarge { .. }
+            // A quota, the app's or the caller's.
+            | Error::RateLimited(_) => Self::ResourceExhausted,
             // Nobody hears it any more.
             Error::CallerGone => Self::Cancelled,
             // Not UNAVAILABLE: by then the app may have done a part of the work or all of it.
@@ -61,6 +63,7 @@ impl Code {
             Error::QueueFull
             | Error::ConcurrencyTimeout
             | Error::NoReadyEndpoint
+            | Error::Overloaded(_)
             | Error::ConnectRefused(_)
             | Error::ConnectTimeout
             // It may have seen this one. Clients say the same of a connection that breaks under
@@ -87,6 +90,7 @@ pub(super) fn percent_encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Overload;
 
     #[test]
     fn a_message_is_encoded_by_its_bytes_where_it_is_not_printable_ascii() {
@@ -100,6 +104,7 @@ mod tests {
     fn what_the_app_has_not_seen_is_unavailable_and_what_timed_out_is_not() {
         assert_eq!(Code::of(&Error::QueueFull), Code::Unavailable);
         assert_eq!(Code::of(&Error::ConnectTimeout), Code::Unavailable);
+        assert_eq!(Code::of(&Error::Overloaded(Overload::Memory)), Code::Unavailable);
         assert_eq!(Code::of(&Error::ResponseTimeout), Code::DeadlineExceeded);
         assert_eq!(Code::of(&Error::UnknownHost) as u16, 12);
     }

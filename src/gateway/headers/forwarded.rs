@@ -4,7 +4,7 @@
 //! twins of them. A trusted peer's are kept, and its address is appended to
 //! the chain of addresses.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -57,6 +57,36 @@ impl Peer {
     pub fn is_trusted(&self) -> bool {
         self.trusted
     }
+}
+
+/// Who sent a request, as far as that is believed: the peer, or, told by trusted ones, the nearest
+/// address of the chain that is not one of `trusted`. What stands before it is that caller's own
+/// word, and where the chain cannot be read, its reader is as near as anybody came.
+pub fn client(fields: &Fields, peer: &Peer, trusted: &[IpNet]) -> IpAddr {
+    let mut client = peer.address.ip();
+    if !peer.trusted {
+        return client;
+    }
+    let lines: Vec<&[u8]> = fields.known(Known::ForwardedFor).collect();
+    let hops = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
+    for hop in hops.map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty()) {
+        let Some(address) = hop_address(hop) else { break };
+        client = address;
+        if !trusted.iter().any(|net| net.contains(&address)) {
+            break;
+        }
+    }
+    client
+}
+
+/// An address of the chain; some proxies add the port.
+fn hop_address(hop: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(hop).ok()?;
+    let address = text
+        .parse::<IpAddr>()
+        .or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()))
+        .or_else(|_| text.trim_start_matches('[').trim_end_matches(']').parse());
+    address.ok().map(|address| address.to_canonical())
 }
 
 fn address_value(text: &str) -> HeaderValue {

@@ -17,6 +17,7 @@ fn route() -> Arc<Route> {
         id: "acme/hello".parse().unwrap(),
         ports: vec![PortSpec { port: 80, endpoints: Vec::new(), protocol: Protocol::Http1 }],
         concurrency: 0,
+        rate_limit: None,
         ready: true,
     };
     table.register(&spec, &"x.test".parse().unwrap());
@@ -52,6 +53,41 @@ fn rewrite(lines: &str, peer: &Peer) -> Result<Vec<(String, String)>, Error> {
 fn values<'a>(fields: &'a [(String, String)], name: &str) -> Vec<&'a str> {
     let of = |(n, v): &'a (String, String)| n.eq_ignore_ascii_case(name).then_some(v.as_str());
     fields.iter().filter_map(of).collect()
+}
+
+#[test]
+fn the_client_is_the_nearest_that_is_no_trusted_proxy_and_only_trusted_ones_are_asked() {
+    let trusted: Vec<ipnet::IpNet> =
+        ["192.0.2.0/24", "10.0.0.0/8", "2001:db8:f::/48"].map(|net| net.parse().unwrap()).to_vec();
+    for (lines, client) in [
+        (&[][..], "192.0.2.7"),
+        (&["198.51.100.1"], "198.51.100.1"),
+        // What stands before the nearest stranger is his own word.
+        (&["203.0.113.9, 198.51.100.1"], "198.51.100.1"),
+        (&["203.0.113.9, 198.51.100.1 , 10.1.2.3,192.0.2.9"], "198.51.100.1"),
+        (&["203.0.113.9", "198.51.100.1,10.1.2.3"], "198.51.100.1"),
+        (&["198.51.100.1:4711"], "198.51.100.1"),
+        (&["2001:db8::1"], "2001:db8::1"),
+        (&["[2001:db8::1]:4711, 2001:db8:f::1"], "2001:db8::1"),
+        (&["[2001:db8::1]"], "2001:db8::1"),
+        (&["::ffff:198.51.100.1, ::ffff:10.0.0.1"], "198.51.100.1"),
+        // The farthest, where all are trusted; as far as it can be read.
+        (&["10.0.0.2, 10.0.0.1"], "10.0.0.2"),
+        (&["198.51.100.1, unknown, 10.0.0.1"], "10.0.0.1"),
+        (&["198.51.100.1, 10.0.0.1, \u{fc}"], "192.0.2.7"),
+        (&["198.51.100.1, ,"], "198.51.100.1"),
+    ] {
+        let mut builder = crate::fields::Builder::new();
+        for line in lines {
+            builder.push(b"X-Forwarded-For", line.as_bytes());
+        }
+        let (fields, _) = builder.finish();
+        let client: std::net::IpAddr = client.parse().unwrap();
+        let peer = Peer::new("192.0.2.7:4000".parse().unwrap(), &trusted);
+        assert_eq!(forwarded::client(&fields, &peer, &trusted), client, "{lines:?}");
+        let stranger = Peer::new("192.0.2.7:4000".parse().unwrap(), &[]);
+        assert_eq!(forwarded::client(&fields, &stranger, &[]).to_string(), "192.0.2.7");
+    }
 }
 
 #[test]

@@ -16,12 +16,35 @@ fn app(id: &str, ports: &[(u16, &[&str])]) -> AppSpec {
             })
             .collect(),
         concurrency: 0,
+        rate_limit: None,
         ready: true,
     }
 }
 
 fn find(table: &RouteTable, host: &str) -> Option<Arc<Route>> {
     table.hosts.get(host).map(|entry| entry.value().clone())
+}
+
+#[test]
+fn an_apps_ports_share_its_bucket_which_stays_until_its_rate_is_another() {
+    let table = RouteTable::new();
+    let rate = RateLimit { requests: 1, per: std::time::Duration::from_secs(3600), burst: 2 };
+    let ports: [(u16, &[&str]); 2] = [(80, &[]), (81, &[])];
+    let with = |rate| AppSpec { rate_limit: Some(rate), ..app("acme/hello", &ports) };
+    let take =
+        |host| find(&table, host).unwrap().rate.as_ref().is_some_and(|rate| rate.take().is_ok());
+    assert_eq!(table.register(&with(rate), &domain()), []);
+    assert!(take("hello-acme.x.test") && take("hello-acme-81.x.test"));
+    assert!(!take("hello-acme.x.test") && !take("hello-acme-81.x.test"));
+
+    let moved =
+        AppSpec { concurrency: 7, ..app("acme/hello", &[(80, &["10.0.0.1:80"]), (82, &[])]) };
+    table.register(&AppSpec { rate_limit: Some(rate), ..moved }, &domain());
+    assert!(!take("hello-acme.x.test") && !take("hello-acme-82.x.test"), "the rate is the same");
+    table.register(&with(RateLimit { burst: 1, ..rate }), &domain());
+    assert!(take("hello-acme.x.test") && !take("hello-acme-81.x.test"));
+    table.register(&app("acme/hello", &ports), &domain());
+    assert!(find(&table, "hello-acme.x.test").unwrap().rate.is_none());
 }
 
 #[test]

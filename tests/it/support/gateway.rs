@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ignite_gateway::app::{self, Command};
+use ignite_gateway::config::load::MemoryLimit;
 use ignite_gateway::config::{self, Config, DeploymentMode};
 use ignite_gateway::gateway::{Settings, Shared};
 use ignite_gateway::upstream::app::Route;
@@ -229,6 +230,9 @@ pub fn settings() -> Config {
     config.listeners = vec![config::Listener::at((Ipv4Addr::LOCALHOST, 0).into())];
     config.admin = config::Admin { address: (Ipv4Addr::LOCALHOST, 0).into() };
     config.timeouts.drain_delay = Duration::ZERO;
+    // How much this machine has to do beside the tests decides nothing.
+    config.overload.target_lag = Duration::ZERO;
+    config.limits.memory = MemoryLimit::Bytes(0);
     config
 }
 
@@ -248,5 +252,6 @@ pub fn app(id: &str, ports: &[(u16, &[SocketAddr])]) -> config::App {
             })
             .collect(),
         health_check: false,
+        rate_limit: None,
     }
 }

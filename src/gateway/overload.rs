@@ -1,0 +1,136 @@
+//! Whether the gateway itself can take one more request.
+//!
+//! What is under way is finished first: a request is refused before anything
+//! was done for it, and for little work, so that the others do not wait for it.
+//! Each worker judges by its own lag, all of them by the memory of the process
+//! and by the requests under way. Those are counted by each worker for itself:
+//! one number for all of them would be written to by every worker, twice per
+//! request.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Settings, Shared};
+use crate::clock::Instant;
+use crate::error::{Error, Overload};
+use crate::telemetry::load::WorkerLoad;
+
+mod lag;
+
+use lag::Controller;
+
+/// What one worker knows of its load, and of the others'.
+#[derive(Debug)]
+pub struct Load {
+    own: Arc<WorkerLoad>,
+    others: Vec<Arc<WorkerLoad>>,
+    /// Requests that may begin before the others' counts are read again.
+    unlooked: Cell<u64>,
+    lag: RefCell<Controller>,
+    /// The share of new requests that is refused, in thousandths, and what it has come to since
+    /// the last one: requests are refused evenly, without chance.
+    refusing: Cell<u32>,
+    due: Cell<u32>,
+}
+
+/// Counts a request as under way as long as it lives.
+#[derive(Debug)]
+pub struct InFlight(Rc<Load>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.own.end();
+    }
+}
+
+/// All requests: the share that would be everything.
+const WHOLE: u32 = 1000;
+
+impl Load {
+    /// For the worker that counts in `own`.
+    pub fn new(own: Arc<WorkerLoad>, others: Vec<Arc<WorkerLoad>>) -> Rc<Self> {
+        Rc::new(Self {
+            own,
+            others,
+            unlooked: Cell::new(0),
+            lag: RefCell::default(),
+            refusing: Cell::new(0),
+            due: Cell::new(0),
+        })
+    }
+
+    /// A worker without colleagues.
+    pub fn alone() -> Rc<Self> {
+        Self::new(Arc::default(), Vec::new())
+    }
+
+    /// Takes one more request, counted where there is a limit, or refuses it.
+    pub fn admit(
+        self: &Rc<Self>,
+        shared: &Shared,
+        settings: &Settings,
+    ) -> Result<Option<InFlight>, Error> {
+        let refused = if shared.memory.is_short() {
+            Overload::Memory
+        } else if self.refusing.get() > 0 && self.is_due() {
+            Overload::Lag
+        } else if settings.limits.in_flight == 0 {
+            return Ok(None);
+        } else if self.has_room(settings.limits.in_flight as u64) {
+            self.own.begin();
+            return Ok(Some(InFlight(self.clone())));
+        } else {
+            Overload::InFlight
+        };
+        self.own.shed(refused);
+        Err(Error::Overloaded(refused))
+    }
+
+    fn is_due(&self) -> bool {
+        let due = self.due.get() + self.refusing.get();
+        self.due.set(if due >= WHOLE { due - WHOLE } else { due });
+        due >= WHOLE
+    }
+
+    /// Whether there is room for one more.
+    ///
+    /// A look reads a line from each worker. Of the room that it finds a worker may use its part
+    /// before it looks again, so there are few looks while there is much room, and one per request
+    /// when there is hardly any.
+    fn has_room(&self, limit: u64) -> bool {
+        if let Some(left) = self.unlooked.get().checked_sub(1) {
+            self.unlooked.set(left);
+            return true;
+        }
+        let others: u64 = self.others.iter().map(|other| other.in_flight()).sum();
+        let room = limit.saturating_sub(others + self.own.in_flight());
+        let part = room / (self.others.len() as u64 + 1);
+        self.unlooked.set(part.saturating_sub(1));
+        room > 0
+    }
+
+    /// Takes in how late the worker was just now; at times, so that old looks count no more.
+    pub fn measured(&self, lag: Duration, target: Duration, now: Instant) {
+        self.unlooked.set(0);
+        let refusing = self.lag.borrow_mut().sample(lag, target, now);
+        if (self.refusing.get() > 0) != (refusing > 0) {
+            tracing::debug!(
+                refusing = refusing > 0,
+                ?lag,
+                "the worker's lag changed what it takes"
+            );
+        }
+        self.refusing.set(refusing);
+        self.own.measured(lag, refusing);
+    }
+
+    /// Whether anything is refused for the gateway's own sake: newcomers had better wait.
+    pub fn is_over(&self, shared: &Shared) -> bool {
+        self.refusing.get() > 0 || shared.memory.is_short()
+    }
+}
+
+#[cfg(test)]
+mod tests;
