@@ -246,7 +246,8 @@ fn an_app_that_ignores_sigterm_is_killed_after_the_grace() {
 
 #[test]
 fn a_second_signal_ends_everything_at_once() {
-    let script = "trap 'echo deaf' TERM; echo pid $$; while :; do sleep 1000; done";
+    // A shell that waits in the foreground would not hear of a signal that its child lost as it began.
+    let script = "trap 'echo deaf' TERM; echo pid $$; while :; do sleep 1000 & wait $!; done";
     let long = ["--initial-delay", "1h", "--grace", "1h", "--", "sh", "-c", script];
     let mut session = Session::start(&long);
     let pid = session.number("| pid ");
