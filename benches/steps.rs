@@ -24,6 +24,7 @@ use ignite_gateway::ids::ExecutionIds;
 use ignite_gateway::listener::connection;
 use ignite_gateway::message::Request;
 use ignite_gateway::shutdown::Drain;
+use ignite_gateway::upstream::turns::Concurrency;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const HEAD: &str = "GET /v1/items?limit=20 HTTP/1.1\r\n\
@@ -62,7 +63,7 @@ fn shared(apps: usize, endpoint: Option<std::net::SocketAddr>) -> Arc<Shared> {
                 endpoints: endpoint.into_iter().collect(),
                 protocol: Protocol::Http1,
             }],
-            concurrency: 0,
+            concurrency: Concurrency::default(),
             rate_limit: None,
             ready: true,
         };

@@ -142,8 +142,12 @@ pub struct Limits {
     pub control_frames: u32,
     /// Requests that an app works on at once; 0: no limit.
     pub app_concurrency: usize,
+    /// Requests that an endpoint works on at once; 0: no limit.
+    pub endpoint_concurrency: u32,
     /// Requests that wait for one app.
     pub app_queue: usize,
+    /// Requests that wait for any app.
+    pub queue: usize,
     /// Idle connections that one worker keeps to one endpoint.
     pub upstream_idle: usize,
     /// Requests under way, all workers together; 0: no limit.
@@ -179,6 +183,10 @@ pub enum LogFormat {
 pub struct App {
     /// `organization/name`.
     pub id: AppId,
+    /// Requests that it works on at once, where not as [`Limits::app_concurrency`] says.
+    pub concurrency: Option<usize>,
+    /// The same for each endpoint, where not as [`Limits::endpoint_concurrency`] says.
+    pub endpoint_concurrency: Option<u32>,
     /// How the platform builds the app.
     pub deployment_mode: DeploymentMode,
     /// Where the app says that it is ready; begins with `/`.
@@ -271,7 +279,9 @@ impl Default for Limits {
             stream_resets: 200,
             control_frames: 1000,
             app_concurrency: 0,
+            endpoint_concurrency: 0,
             app_queue: 1024,
+            queue: 65_536,
             upstream_idle: 1024,
             // What callers can have under way is bounded by their connections already, and memory
             // by its own limit: a number that suits every machine does not exist.

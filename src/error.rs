@@ -121,8 +121,8 @@ pub enum Error {
     /// The caller closed or broke the connection.
     #[error("the caller left")]
     CallerGone,
-    /// The app works on as many requests as it may, and as many wait.
-    #[error("the app is at its limit and its queue is full")]
+    /// As many requests wait as may, for the app or for all apps together.
+    #[error("the queue for the app is full")]
     QueueFull,
     /// The request's turn at the app did not come in time.
     #[error("the app is at its limit")]

@@ -263,8 +263,6 @@ impl Gateway {
         let mut route = route.ok_or(Error::UnknownHost)?;
         admit::app_rate(&route)?;
         admit::body_length(request, settings.limits.request_body)?;
-        let turn = admit::turn(&route, settings, record.journey()).await?;
-        record.hold(turn);
 
         // What the app gets to see.
         headers::rewrite_request(request, &route, peer, record.execution_id())?;

@@ -13,9 +13,9 @@
 //! | 4 | HTTP/1.1 or HTTP/2: read and parse the head | [`listener::connection`], [`http1::head`]; [`listener::http2`], [`http2`] | 400, 408, 414, 431, 501; a reset or GOAWAY |
 //! | 5 | open the record, mint the execution id; is it a gRPC call, and until when? | [`gateway::Gateway::handle`], [`gateway::record`], [`ids`], [`gateway::grpc`] | |
 //! | 6 | resolve the host to a route | [`gateway::host`], [`gateway::routes`] | 400, 404 |
-//! | 7 | admit: the gateway's own load, method, size, the client's and the app's limits | [`gateway::overload`], [`gateway::admit`] | 405, 413, 429, 501, 503 |
+//! | 7 | admit: the gateway's own load, method, size, the client's and the app's rate | [`gateway::overload`], [`gateway::admit`] | 405, 413, 429, 501, 503 |
 //! | 8 | rewrite the request's fields | [`gateway::headers`] | 400 |
-//! | 9 | choose an endpoint, wait for the first ready one | [`upstream::balance`], [`upstream::wait`] | 503 |
+//! | 9 | a turn at the app: choose an endpoint within the limits, or wait in line for one | [`upstream::turns`], [`upstream::balance`], [`upstream::wait`] | 503 |
 //! | 10 | lease a connection, or connect | [`upstream::pool`], [`upstream::connect`] | 502, 504 |
 //! | 11 | exchange: send the request, read the response head | [`upstream::exchange`], [`upstream::http2`] | 502, 504 |
 //! | 12 | rewrite the response's fields | [`gateway::headers`] | |

@@ -23,23 +23,27 @@ use crate::clock::Instant;
 use crate::config::{Limits, OutlierEjection, Protocol, Retries, Timeouts};
 use crate::error::Error;
 use crate::fields::Fields;
-use crate::message::{Request, Upgrade};
+use crate::message::Request;
 
 pub mod app;
 pub mod balance;
 mod budget;
 pub mod connect;
 pub mod exchange;
+mod exchanges;
 pub mod health;
 pub mod http2;
 pub mod outlier;
 pub mod pool;
+pub mod turns;
 pub mod wait;
 
 use app::{Endpoint, InFlight, Route};
 use budget::Budget;
+use exchanges::{Asked, Exchanges};
 use outlier::Fault;
 use pool::Pool;
+use turns::{Bounds, Seeker, Slot, Turn};
 
 /// One worker's way to the apps.
 pub struct Upstream {
@@ -56,8 +60,10 @@ pub struct Journey {
     pub endpoint: Option<Arc<Endpoint>>,
     /// How many tries there were.
     pub attempts: u32,
-    /// How long the request waited for a ready endpoint.
+    /// How long the request waited for its turn.
     pub waited: Duration,
+    /// Its part of the app's limit, held to the end of the response.
+    pub slot: Option<Slot>,
 }
 
 /// A response as the app gave it.
@@ -100,36 +106,6 @@ pub struct Failure {
     pub stale: bool,
 }
 
-/// The request as it is sent, by what the endpoint of the last try speaks.
-#[derive(Default)]
-struct Exchanges {
-    upgrade: Asked,
-    http1: Option<Box<exchange::Exchange>>,
-    http2: Option<Box<http2::exchange::Exchange>>,
-}
-
-/// Whether a request asks to switch to another protocol.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    /// It does not.
-    #[default]
-    No,
-    /// By a field, which an app may ignore.
-    ByField,
-    /// By its method: it is nothing else.
-    ByMethod,
-}
-
-impl Asked {
-    fn of(request: &Request) -> Self {
-        match &request.upgrade {
-            None => Self::No,
-            Some(Upgrade { accept: None, .. }) => Self::ByField,
-            Some(Upgrade { accept: Some(_), .. }) => Self::ByMethod,
-        }
-    }
-}
-
 impl Upstream {
     /// A worker's upstream side; `idle` is the most idle connections kept to one endpoint.
     pub fn new(idle: usize) -> Self {
@@ -168,11 +144,21 @@ impl Upstream {
         let mut fresh = false;
         let mut exchanges = Exchanges { upgrade: Asked::of(request), ..Exchanges::default() };
         loop {
-            let endpoint = self.choose(route, find, &tried, timeouts, limits, journey).await?;
+            let in_flight = self.choose(route, find, &tried, timeouts, limits, journey).await?;
+            let endpoint = in_flight.endpoint().clone();
             journey.attempts += 1;
             journey.endpoint = Some(endpoint.clone());
             let tried_once = self
-                .attempt(route, &endpoint, &mut exchanges, fresh, request, timeouts, limits)
+                .attempt(
+                    route,
+                    &endpoint,
+                    in_flight,
+                    &mut exchanges,
+                    fresh,
+                    request,
+                    timeouts,
+                    limits,
+                )
                 .await;
             let failure = match tried_once {
                 Ok(answer) => {
@@ -212,6 +198,7 @@ impl Upstream {
         &self,
         route: &Route,
         endpoint: &Arc<Endpoint>,
+        in_flight: InFlight,
         exchanges: &mut Exchanges,
         fresh: bool,
         request: &mut Request,
@@ -219,7 +206,6 @@ impl Upstream {
         limits: &Limits,
     ) -> Result<Answer, Failure> {
         let unsent = |error| Failure { error, unsent: true, stale: false };
-        let in_flight = InFlight::new(endpoint.clone());
         let http2 = match route.protocol {
             Protocol::Http1 => false,
             Protocol::H2c => true,
@@ -291,6 +277,8 @@ impl Upstream {
         );
     }
 
+    /// An endpoint that takes the request, which is counted there; waits for its turn where it
+    /// must.
     async fn choose(
         &self,
         route: &mut Arc<Route>,
@@ -299,25 +287,24 @@ impl Upstream {
         timeouts: &Timeouts,
         limits: &Limits,
         journey: &mut Journey,
-    ) -> Result<Arc<Endpoint>, Error> {
-        if let Some(endpoint) =
-            balance::choose(&route.endpoints, tried, &mut self.random.borrow_mut())
-        {
-            return Ok(endpoint);
+    ) -> Result<InFlight, Error> {
+        let (is_new, needs_slot) = (journey.attempts == 0, journey.slot.is_none());
+        let seeker = Seeker { is_new, needs_slot, tried };
+        let at_once = route.turns.at_once(seeker, &route.endpoints, &mut *self.random.borrow_mut());
+        let Turn { endpoint, slot } = if let Some(turn) = at_once {
+            turn
+        } else {
+            let start = Instant::now();
+            let left = timeouts.ready.saturating_sub(journey.waited);
+            let bounds = Bounds { app: limits.app_queue, all: limits.queue };
+            let turn = Box::pin(wait::for_turn(route, find, seeker, left, bounds)).await;
+            journey.waited += start.elapsed();
+            turn?
+        };
+        if needs_slot {
+            journey.slot = slot;
         }
-        let start = Instant::now();
-        loop {
-            let left = timeouts.ready.saturating_sub(start.elapsed());
-            let ready = wait::for_ready_endpoint(route, find, left, limits.app_queue);
-            let ready = Box::pin(ready).await;
-            let chosen = ready
-                .map(|()| balance::choose(&route.endpoints, &[], &mut self.random.borrow_mut()));
-            // It may have become unready in between: then there is time left to wait.
-            if let Some(result) = chosen.transpose() {
-                journey.waited += start.elapsed();
-                return result;
-            }
-        }
+        Ok(endpoint)
     }
 
     async fn lease(
@@ -331,49 +318,6 @@ impl Upstream {
         }
         let stream = Box::pin(connect::connect(endpoint.address(), timeouts.connect)).await?;
         Ok(Box::new(pool::Connection::new(stream, endpoint.clone(), timeouts.upstream_keepalive)))
-    }
-}
-
-impl Exchanges {
-    fn http1(
-        &mut self,
-        request: &mut Request,
-        timeouts: &Timeouts,
-        limits: &Limits,
-    ) -> &mut exchange::Exchange {
-        if let Some(other) = self.http2.take() {
-            other.give_back(request);
-        }
-        self.http1
-            .get_or_insert_with(|| Box::new(exchange::Exchange::new(request, timeouts, limits)))
-    }
-
-    fn http2(
-        &mut self,
-        request: &mut Request,
-        timeouts: &Timeouts,
-        limits: &Limits,
-    ) -> &mut http2::exchange::Exchange {
-        if let Some(other) = self.http1.take() {
-            other.give_back(request);
-        }
-        self.http2.get_or_insert_with(|| {
-            let head_limit = limits.response_header_bytes;
-            Box::new(http2::exchange::Exchange::new(request, timeouts, head_limit))
-        })
-    }
-
-    /// Whether another try could send the whole request again.
-    fn can_rewind(&self) -> bool {
-        self.http1.as_ref().is_none_or(|exchange| exchange.can_rewind())
-            && self.http2.as_ref().is_none_or(|exchange| exchange.can_rewind())
-    }
-
-    /// Gets ready for another try.
-    fn rewind(&mut self) {
-        if let Some(exchange) = &mut self.http1 {
-            exchange.rewind();
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -20,12 +21,14 @@ use crate::upstream::app::{Endpoint, Route};
 struct AppView<'a> {
     organization: &'a str,
     name: &'a str,
-    /// Requests under way, those that wait included.
-    in_flight: u64,
-    /// Requests that wait for a ready endpoint.
-    waiting: usize,
-    /// Requests that wait for their turn at the app.
-    queued: usize,
+    #[serde(flatten)]
+    load: Load,
+    /// How long the first of those who wait has waited.
+    oldest_wait_seconds: f64,
+    /// Requests that the app works on at once; 0: no limit.
+    concurrency: usize,
+    /// The same for each endpoint.
+    endpoint_concurrency: u32,
     ports: Vec<PortView<'a>>,
 }
 
@@ -33,9 +36,20 @@ struct AppView<'a> {
 struct PortView<'a> {
     port: u16,
     host: &'a str,
-    in_flight: u64,
-    waiting: usize,
+    #[serde(flatten)]
+    load: Load,
     endpoints: Vec<EndpointView>,
+}
+
+/// What an autoscaler goes by.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Load {
+    /// Requests at the app.
+    pub(super) in_flight: u64,
+    /// Requests that wait for their turn at it.
+    pub(super) waiting: u64,
+    /// Both.
+    demand: u64,
 }
 
 #[derive(Serialize)]
@@ -115,36 +129,44 @@ pub(super) fn by_app(routes: &[Arc<Route>]) -> impl Iterator<Item = &[Arc<Route>
     routes.chunk_by(|a, b| a.app == b.app)
 }
 
-/// Requests of an app that wait for a ready endpoint, and for their turn.
-pub(super) fn waiting(app: &[Arc<Route>]) -> (usize, usize) {
-    let waiting = app.iter().map(|route| route.shared.waiting.load(Ordering::Relaxed)).sum();
-    // Ports share their app's queue: it counts once.
-    let queued = app.first().map_or(0, |route| route.turns.queued.load(Ordering::Relaxed));
-    (waiting, queued)
+impl Load {
+    /// Of these ports together.
+    pub(super) fn of(routes: &[Arc<Route>]) -> Self {
+        let waits = |route: &Arc<Route>| route.shared.waiting.load(Ordering::Relaxed) as u64;
+        let waiting = routes.iter().map(waits).sum();
+        let all: u64 = routes.iter().map(|route| route.shared.metrics.in_flight()).sum();
+        let in_flight = all.saturating_sub(waiting);
+        Self { in_flight, waiting, demand: in_flight + waiting }
+    }
+}
+
+/// How long the first of those who wait for an app has waited; zero when nobody does.
+pub(super) fn oldest_wait(app: &[Arc<Route>]) -> Duration {
+    app.first().and_then(|route| route.turns.oldest_wait()).unwrap_or_default()
 }
 
 impl<'a> AppView<'a> {
     fn of(app: &'a [Arc<Route>]) -> Self {
-        let id = app.first().map(|route| &route.app);
-        let (waiting, queued) = waiting(app);
+        let (id, turns) = (app.first().map(|route| &route.app), app.first().map(|one| &one.turns));
+        let concurrency = turns.map(|turns| turns.concurrency()).unwrap_or_default();
         Self {
             organization: id.map_or("", |id| id.organization.as_str()),
             name: id.map_or("", |id| id.name.as_str()),
-            in_flight: app.iter().map(|route| route.shared.metrics.in_flight()).sum(),
-            waiting,
-            queued,
-            ports: app.iter().map(|route| PortView::of(route)).collect(),
+            load: Load::of(app),
+            oldest_wait_seconds: oldest_wait(app).as_secs_f64(),
+            concurrency: concurrency.app,
+            endpoint_concurrency: concurrency.endpoint,
+            ports: app.iter().map(PortView::of).collect(),
         }
     }
 }
 
 impl<'a> PortView<'a> {
-    fn of(route: &'a Route) -> Self {
+    fn of(route: &'a Arc<Route>) -> Self {
         Self {
             port: route.port,
             host: route.host.as_str(),
-            in_flight: route.shared.metrics.in_flight(),
-            waiting: route.shared.waiting.load(Ordering::Relaxed),
+            load: Load::of(std::slice::from_ref(route)),
             endpoints: route.endpoints.iter().map(|endpoint| EndpointView::of(endpoint)).collect(),
         }
     }

@@ -15,6 +15,7 @@ use crate::config::{Config, Protocol};
 use crate::gateway::routes::{AppSpec, PortSpec};
 use crate::ids::Domain;
 use crate::upstream::app::{InFlight, Route};
+use crate::upstream::turns::Concurrency;
 
 mod exposition;
 mod metrics;
@@ -49,7 +50,7 @@ impl Gateway {
             let spec = AppSpec {
                 id,
                 ports: ports.collect(),
-                concurrency: 0,
+                concurrency: Concurrency::default(),
                 rate_limit: None,
                 ready: true,
             };
@@ -174,16 +175,18 @@ async fn too_much_to_do_is_shown_and_leaves_the_gateway_ready() {
 async fn apps_are_listed_in_order_with_what_they_are_at() {
     let gateway = Gateway::start().await;
     let route = gateway.route("hello-acme.ignite.dodil.cloud");
-    route.shared.metrics.begin();
+    (0..3).for_each(|_| route.shared.metrics.begin());
     route.shared.waiting.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let _in_flight = InFlight::new(route.endpoints[0].clone());
 
     let reply = gateway.get("/apps").await;
     assert_eq!((reply.status, reply.header("content-type")), (200, Some("application/json")));
     let hello = json!({
-        "organization": "acme", "name": "hello", "in_flight": 1, "waiting": 1, "queued": 0,
+        "organization": "acme", "name": "hello", "in_flight": 2, "waiting": 1, "demand": 3,
+        "oldest_wait_seconds": 0.0, "concurrency": 0, "endpoint_concurrency": 0,
         "ports": [{
-            "port": 80, "host": "hello-acme.ignite.dodil.cloud", "in_flight": 1, "waiting": 1,
+            "port": 80, "host": "hello-acme.ignite.dodil.cloud",
+            "in_flight": 2, "waiting": 1, "demand": 3,
             "endpoints": [
                 { "address": "127.0.0.1:3000", "ready": true, "in_flight": 1 },
                 { "address": "127.0.0.1:3001", "ready": false, "in_flight": 0 },

@@ -209,8 +209,9 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
     let connections = count("connections", default.connections, 1..=10_000_000);
     let handshakes = count("handshakes", default.handshakes, 1..=1_000_000);
     let headers = count("headers", default.headers, 1..=1000);
-    // Far beyond what a process can hold, and within what a semaphore can count.
+    // Far beyond what a process can hold.
     let app_concurrency = count("app_concurrency", default.app_concurrency, 0..=1_000_000_000);
+    let queue = count("queue", default.queue, 0..=10_000_000);
     let app_queue = count("app_queue", default.app_queue, 0..=1_000_000);
     let upstream_idle = count("upstream_idle", default.upstream_idle, 0..=65_536);
     let in_flight = count("in_flight", default.in_flight, 0..=1_000_000_000);
@@ -221,6 +222,8 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
     let concurrent_streams = number("concurrent_streams", default.concurrent_streams, 1..=65_536);
     let stream_resets = number("stream_resets", default.stream_resets, 1..=1_000_000);
     let control_frames = number("control_frames", default.control_frames, 100..=1_000_000);
+    let endpoint_concurrency =
+        number("endpoint_concurrency", default.endpoint_concurrency, 0..=1_000_000_000);
     let mut window = |key, default| {
         let bytes = section.read(key, report, |given| value::size(given, &(65_535..=MIB << 10)));
         bytes.and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(default)
@@ -269,7 +272,9 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
         stream_resets,
         control_frames,
         app_concurrency,
+        endpoint_concurrency,
         app_queue,
+        queue,
         upstream_idle,
         in_flight,
         memory: load::memory(section, report).unwrap_or(default.memory),

@@ -4,46 +4,18 @@
 //! reader knows and the environment variables all come from [`SETTINGS`].
 //! Tests hold its defaults to those of [`super::Config`].
 
+mod sections;
 mod setting;
 mod text;
 
+use sections::SECTIONS;
+pub(super) use sections::{header, keys};
 use setting::row;
 pub use setting::{PREFIX, Setting};
 pub use text::{annotated_default, markdown_table};
 
 /// No name of a key or of a variable is longer.
 pub(super) const LONGEST_NAME: usize = 64;
-
-/// The sections in the order of the file, and what they hold.
-const SECTIONS: &[(&str, &str)] = &[
-    ("", ""),
-    ("listener", "Where calls arrive. Repeat the section for more addresses."),
-    (
-        "listener.tls",
-        "TLS of the listener above it; without the section it speaks plain HTTP. Relative paths \
-         begin at this file's folder. The files are read again when they change.",
-    ),
-    ("listener.tls.certificates", ""),
-    ("admin", "The operator's own listener. It shows every app: keep it off public networks."),
-    ("timeouts", "How long anything may take: 1ms to 24h each."),
-    ("limits", "How much anything may use."),
-    (
-        "outlier_ejection",
-        "Endpoints that fail requests are left alone for a while, if others are ready.",
-    ),
-    ("retries", "Requests that certainly did no harm are tried again at another endpoint."),
-    (
-        "rate_limit",
-        "How often each client may call, all apps and workers together. Clients are told apart by \
-         address, IPv6 by /64: behind trusted_proxies the nearest address in X-Forwarded-For that \
-         is not one of theirs.",
-    ),
-    ("overload", "What happens when the gateway itself has too much to do."),
-    ("access_log", "One line per request."),
-    ("app", ""),
-    ("app.rate_limit", ""),
-    ("app.ports", ""),
-];
 
 /// Every setting, in the order of the file.
 pub const SETTINGS: &[Setting] = &[
@@ -151,7 +123,7 @@ pub const SETTINGS: &[Setting] = &[
         "timeouts",
         "ready",
         "\"30s\"",
-        "How long a request waits for a ready endpoint, or for its turn at the app.",
+        "How long a request waits for a ready endpoint and its turn at the app.",
     ),
     row(
         "timeouts",
@@ -221,7 +193,14 @@ pub const SETTINGS: &[Setting] = &[
          piece of content, and each second, allows: 100 to 1000000.",
     ),
     row("limits", "app_concurrency", "0", "Requests that an app works on at once; 0: no limit."),
+    row(
+        "limits",
+        "endpoint_concurrency",
+        "0",
+        "Requests that one endpoint of an app works on at once; 0: no limit.",
+    ),
     row("limits", "app_queue", "1024", "Requests that wait for one app: 0 to 1000000."),
+    row("limits", "queue", "65536", "Requests that wait for all apps together: 0 to 10000000."),
     row(
         "limits",
         "upstream_idle",
@@ -308,6 +287,20 @@ pub const SETTINGS: &[Setting] = &[
     ),
     row(
         "app",
+        "concurrency",
+        "",
+        "Requests that the app works on at once, over all its ports; 0: no limit. Else \
+         `limits.app_concurrency`.",
+    ),
+    row(
+        "app",
+        "endpoint_concurrency",
+        "",
+        "Requests that one of its endpoints works on at once; 0: no limit. Else \
+         `limits.endpoint_concurrency`.",
+    ),
+    row(
+        "app",
         "rate_limit",
         "",
         "How often the app may be called by all callers together, on all its ports, e.g. \
@@ -367,31 +360,6 @@ pub const SETTINGS: &[Setting] = &[
         "Active probes of `health_path`; false: every endpoint counts as ready.",
     ),
 ];
-
-/// The keys of a section, in the order of the file, with the sections inside it.
-pub(super) fn keys(section: &str) -> Vec<&'static str> {
-    let own = SETTINGS.iter().filter(|setting| setting.section == section);
-    let mut keys: Vec<_> = own.map(|setting| setting.key).collect();
-    for (name, _) in SECTIONS {
-        let (outer, key) = name.rsplit_once('.').unwrap_or(("", name));
-        // A list of tables stands among the settings already.
-        if outer == section && !key.is_empty() && !keys.contains(&key) {
-            keys.push(key);
-        }
-    }
-    keys
-}
-
-/// How a section stands in the file.
-pub(super) fn header(section: &str) -> String {
-    match section {
-        "listener" | "app" => format!("[[{section}]]"),
-        "app.rate_limit" => "`rate_limit` of [[app]]".to_owned(),
-        "app.ports" => "an entry of `ports` of [[app]]".to_owned(),
-        "listener.tls.certificates" => "an entry of `certificates` of [listener.tls]".to_owned(),
-        section => format!("[{section}]"),
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -102,7 +102,7 @@ impl Keeper {
     fn set_ready(&self, ready: bool) {
         for route in &self.routes {
             route.endpoints.iter().for_each(|endpoint| endpoint.set_ready(ready));
-            route.shared.changed.notify_waiters();
+            route.turns.serve();
         }
     }
 }

@@ -143,7 +143,7 @@ fn runner(
 fn register(bound: &Bound, config: &Config) -> Vec<Arc<Route>> {
     let routes = &bound.shared().routes;
     for app in &config.apps {
-        routes.register(&discovery::file::spec(app, config.limits.app_concurrency), &config.domain);
+        routes.register(&discovery::file::spec(app, &config.limits), &config.domain);
     }
     routes.routes()
 }

@@ -130,6 +130,8 @@ impl Settings {
         let ports = self.ports.iter();
         let app = App {
             id: self.app.clone(),
+            concurrency: None,
+            endpoint_concurrency: None,
             deployment_mode: DeploymentMode::Image,
             health_path: self.health_path.clone(),
             invoke_path: App::INVOKE_PATH.to_owned(),

@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::AbortHandle;
 
-use crate::config::{App, Config, Protocol};
+use crate::config::{App, Config, Limits, Protocol};
 use crate::gateway::Shared;
 use crate::gateway::routes::{AppSpec, PortSpec};
 use crate::ids::HostName;
 use crate::upstream::app::{Endpoint, Route};
 use crate::upstream::health::{self, Speech, Timings};
+use crate::upstream::turns::Concurrency;
 
 /// Keeps the route table and the probes as the configuration says.
 pub struct FileDiscovery {
@@ -72,7 +73,7 @@ impl FileDiscovery {
         // What goes, goes first: its hosts may be another app's now.
         self.shared.routes.retain(|route| hosts.contains(&(route.host.clone(), route.app.clone())));
         for app in &config.apps {
-            let spec = spec(app, config.limits.app_concurrency);
+            let spec = spec(app, &config.limits);
             for error in self.shared.routes.register(&spec, &config.domain) {
                 tracing::error!(%error, "a port is not served");
             }
@@ -93,7 +94,7 @@ impl FileDiscovery {
                     }
                     endpoint.set_ready(true);
                 }
-                route.shared.changed.notify_waiters();
+                route.turns.serve();
                 continue;
             };
             for endpoint in &route.endpoints {
@@ -129,7 +130,7 @@ impl Drop for FileDiscovery {
 }
 
 fn start(route: &Route, endpoint: &Arc<Endpoint>, path: &str, timings: Timings) -> Probe {
-    let (endpoint, shared) = (endpoint.clone(), route.shared.clone());
+    let (endpoint, turns) = (endpoint.clone(), route.turns.clone());
     let (app, path) = (route.app.clone(), path.to_owned());
     let (watched, protocol) = (path.clone(), route.protocol);
     let counts = Arc::new(Mutex::new(true));
@@ -146,7 +147,7 @@ fn start(route: &Route, endpoint: &Arc<Endpoint>, path: &str, timings: Timings) 
             endpoint.set_ready(report.ready);
             if report.ready && !was_ready {
                 tracing::info!(%app, %address, "endpoint is ready");
-                shared.changed.notify_waiters();
+                turns.serve();
             } else if let (false, true, Err(error)) = (report.ready, was_ready, &report.outcome) {
                 tracing::warn!(%app, %address, path = watched, %error, "endpoint is not ready");
             }
@@ -165,7 +166,7 @@ fn speech(protocol: Protocol, endpoint: &Endpoint) -> Speech {
 }
 
 /// The app as the route table takes it.
-pub fn spec(app: &App, concurrency: usize) -> AppSpec {
+pub fn spec(app: &App, limits: &Limits) -> AppSpec {
     let ports = app.ports.iter();
     AppSpec {
         id: app.id.clone(),
@@ -176,7 +177,10 @@ pub fn spec(app: &App, concurrency: usize) -> AppSpec {
                 protocol: port.protocol,
             })
             .collect(),
-        concurrency,
+        concurrency: Concurrency {
+            app: app.concurrency.unwrap_or(limits.app_concurrency),
+            endpoint: app.endpoint_concurrency.unwrap_or(limits.endpoint_concurrency),
+        },
         rate_limit: app.rate_limit,
         ready: !app.health_check,
     }

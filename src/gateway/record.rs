@@ -9,7 +9,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
-use super::admit::Turn;
 use super::grpc::Outcome;
 use super::headers::forwarded::Peer;
 use super::overload::InFlight;
@@ -42,7 +41,6 @@ pub struct Record {
     bytes_in: u64,
     bytes_out: u64,
     started: Instant,
-    turn: Turn,
     in_flight: Option<InFlight>,
     logged: bool,
     /// Refused for the gateway's own sake.
@@ -95,7 +93,6 @@ impl Record {
             bytes_in: 0,
             bytes_out: 0,
             started: Instant::now(),
-            turn: None,
             in_flight: None,
             logged,
             shed: None,
@@ -116,11 +113,6 @@ impl Record {
     pub fn resolved(&mut self, route: &Arc<Route>) {
         route.shared.metrics.begin();
         self.route = Some(route.clone());
-    }
-
-    /// Keeps the turn at the app to the end.
-    pub fn hold(&mut self, turn: Turn) {
-        self.turn = turn;
     }
 
     /// Counts the request as under way to the end.

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -18,7 +19,8 @@ use crate::config::Protocol;
 use crate::config::load::RateLimit;
 use crate::ids::{AppId, Domain, HostName, NameError};
 use crate::rate_limit::AppRate;
-use crate::upstream::app::{Endpoint, Route, Turns};
+use crate::upstream::app::{Endpoint, Route};
+use crate::upstream::turns::{Concurrency, Turns};
 
 /// Why a port of an app was not registered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -65,8 +67,8 @@ pub struct AppSpec {
     pub id: AppId,
     /// Its ports.
     pub ports: Vec<PortSpec>,
-    /// Requests that it works on at once; 0: no limit.
-    pub concurrency: usize,
+    /// Requests that it and its endpoints work on at once.
+    pub concurrency: Concurrency,
     /// How often it may be called; `None`: no limit.
     pub rate_limit: Option<RateLimit>,
     /// Whether endpoints count as ready before anybody asked them.
@@ -85,6 +87,8 @@ pub struct RouteTable {
     hosts: DashMap<HostName, Arc<Route>, FxBuildHasher>,
     /// Each app's hosts, so that a change of one app looks at no other.
     owned: DashMap<AppId, HashSet<HostName>, FxBuildHasher>,
+    /// Requests that wait, of all apps.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl RouteTable {
@@ -93,6 +97,7 @@ impl RouteTable {
         Self {
             hosts: DashMap::with_hasher(FxBuildHasher),
             owned: DashMap::with_hasher(FxBuildHasher),
+            waiting: Arc::default(),
         }
     }
 
@@ -146,10 +151,14 @@ impl RouteTable {
         self.hosts.iter().map(|entry| entry.value().clone()).collect()
     }
 
+    /// The app's turns, as long as one of its hosts stays.
     fn turns(&self, app: &AppSpec, domain: &Domain) -> Arc<Turns> {
-        self.known(app, domain)
-            .find(|route| route.turns.concurrency == app.concurrency)
-            .map_or_else(|| Arc::new(Turns::new(app.concurrency)), |route| route.turns.clone())
+        let turns = self.known(app, domain).next().map_or_else(
+            || Arc::new(Turns::new(self.waiting.clone())),
+            |route| route.turns.clone(),
+        );
+        turns.set_concurrency(app.concurrency);
+        turns
     }
 
     /// The bucket that the app has already, unless its rate is another.
@@ -190,7 +199,7 @@ impl RouteTable {
                 entry.insert(route.clone());
                 drop(entry);
                 retire_missing(&old, &route);
-                route.shared.changed.notify_waiters();
+                common.turns.rerouted(&route);
             }
             Entry::Vacant(entry) => {
                 entry.insert(Arc::new(route(app, port, host.clone(), None, common)));
@@ -203,7 +212,7 @@ impl RouteTable {
         if let Some((_, route)) = self.hosts.remove_if(host, |_, route| route.app == *owner) {
             route.endpoints.iter().for_each(|endpoint| endpoint.retire());
             // Whoever waits for an endpoint of it learns that there will be none.
-            route.shared.changed.notify_waiters();
+            route.turns.gone(route.port);
         }
     }
 }
@@ -228,7 +237,8 @@ fn route(
         .endpoints
         .iter()
         .map(|address| {
-            known(address).unwrap_or_else(|| Arc::new(Endpoint::new(*address, app.ready)))
+            known(address)
+                .unwrap_or_else(|| Arc::new(Endpoint::of(&common.turns, *address, app.ready)))
         })
         .collect();
     Route {

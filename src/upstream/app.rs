@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use http::HeaderValue;
-use tokio::sync::{Notify, Semaphore};
 
 use super::outlier::{Ejections, Outlier};
 use crate::config::Protocol;
 use crate::ids::{AppId, HostName};
 use crate::rate_limit::AppRate;
 use crate::telemetry::metrics::RouteMetrics;
+
+use super::turns::Turns;
 
 /// One public host and where its calls go.
 #[derive(Debug)]
@@ -49,29 +50,8 @@ pub struct Shared {
     pub metrics: RouteMetrics,
     /// How often endpoints were ejected.
     pub ejections: Ejections,
-    /// Requests that wait for a ready endpoint.
-    pub waiting: AtomicUsize,
-    /// Rung when an endpoint turns ready, and when the route changes or goes.
-    pub changed: Notify,
-}
-
-/// Turns at an app, common to all its ports.
-#[derive(Debug)]
-pub struct Turns {
-    /// One for each request that the app works on; `None` without a limit.
-    pub permits: Option<Arc<Semaphore>>,
-    /// The limit that they were made with.
-    pub concurrency: usize,
     /// Requests that wait for their turn.
-    pub queued: AtomicUsize,
-}
-
-impl Turns {
-    /// Turns at an app that works on at most `concurrency` requests at once; 0: no limit.
-    pub fn new(concurrency: usize) -> Self {
-        let permits = (concurrency > 0).then(|| Arc::new(Semaphore::new(concurrency)));
-        Self { permits, concurrency, queued: AtomicUsize::new(0) }
-    }
+    pub waiting: AtomicUsize,
 }
 
 /// One address of one port of one app.
@@ -82,6 +62,8 @@ impl Turns {
 pub struct Endpoint {
     id: u64,
     address: SocketAddr,
+    /// Whoever waits for the endpoint's app.
+    turns: Option<Arc<Turns>>,
     ready: AtomicBool,
     retired: AtomicBool,
     in_flight: AtomicU32,
@@ -103,12 +85,18 @@ impl Endpoint {
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             address,
+            turns: None,
             ready: AtomicBool::new(ready),
             retired: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
             spoken: AtomicU8::new(UNKNOWN),
             outlier: Outlier::default(),
         }
+    }
+
+    /// The same, for an app whose requests may wait for it.
+    pub fn of(turns: &Arc<Turns>, address: SocketAddr, ready: bool) -> Self {
+        Self { turns: Some(turns.clone()), ..Self::new(address, ready) }
     }
 
     /// The process-wide unique id.
@@ -177,10 +165,29 @@ impl InFlight {
         endpoint.in_flight.fetch_add(1, Ordering::Relaxed);
         Self(endpoint)
     }
+
+    /// Counts one more, unless there are `limit` already.
+    pub fn within(endpoint: Arc<Endpoint>, limit: u32) -> Option<Self> {
+        let more = |count| (count < limit).then_some(count + 1);
+        let counted = endpoint.in_flight.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+        // Made only then: one that is dropped counts down.
+        counted.is_ok().then(|| Self(endpoint))
+    }
+
+    /// Where it is counted.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.0
+    }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        // In one order with the look at who waits: either this sees them or they see it.
+        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+        if let Some(turns) = &self.0.turns
+            && turns.queued.load(Ordering::SeqCst) > 0
+        {
+            turns.endpoint_freed();
+        }
     }
 }

@@ -19,6 +19,8 @@ mod aborts;
 mod binary;
 mod bodies;
 mod clients;
+mod cold_start;
+mod concurrency;
 mod endpoints;
 mod failures;
 mod framing;

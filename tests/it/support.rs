@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 pub mod app;
 pub mod caller;
+pub mod crowd;
 pub mod edge;
 pub mod frames;
 pub mod gateway;
@@ -17,6 +18,7 @@ pub mod wire;
 
 pub use app::{EchoHeads, ScriptedApp};
 pub use caller::{Caller, Response};
+pub use crowd::Crowd;
 pub use frames::Frames;
 pub use gateway::{Gateway, app};
 pub use wire::Ended;

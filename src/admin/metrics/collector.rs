@@ -13,7 +13,9 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use super::Format;
 use super::family::{self, Family, Writer};
-use crate::admin::{Admin, apps};
+use crate::admin::Admin;
+use crate::admin::apps::{self, Load};
+use crate::ids::AppId;
 use crate::telemetry::metrics::{Http2Metrics, RouteMetrics, WorkerMetrics};
 use crate::telemetry::state::State;
 use crate::telemetry::tls::{Certificate, Certificates, Handshakes};
@@ -44,7 +46,7 @@ impl Collector for Exposition {
         hosts(&mut out, &routes, &shared.unknown)?;
         endpoints(&mut out, &routes)?;
         ejections(&mut out, &routes)?;
-        waiting(&mut out, &routes)?;
+        demand(&mut out, &routes)?;
         workers(&mut out, crew)?;
         load_of_workers(&mut out, crew)?;
         http2(&mut out, &shared.http2)?;
@@ -166,19 +168,30 @@ fn ejections(out: &mut Writer<'_>, routes: &[Arc<Route>]) -> fmt::Result {
     Ok(())
 }
 
-/// Of apps with requests now or ever; the queue is the app's, not a port's.
-fn waiting(out: &mut Writer<'_>, routes: &[Arc<Route>]) -> fmt::Result {
-    let mut count = 0;
-    let mut samples = out.begin(&family::WAITING)?;
-    for app in apps::by_app(routes) {
-        count += 1;
-        let used = app.iter().find(|route| route.shared.metrics.begun() > 0);
-        let Some(id) = used.map(|route| &route.app) else { continue };
-        let (waiting, queued) = apps::waiting(app);
-        let labels = [("organization", id.organization.as_str()), ("app", id.name.as_str())];
-        samples.add(&labels, (waiting + queued) as u64)?;
+/// Of apps with requests now or ever: what an autoscaler goes by is the app's, not a port's.
+fn demand(out: &mut Writer<'_>, routes: &[Arc<Route>]) -> fmt::Result {
+    let apps = || apps::by_app(routes);
+    let used: Vec<_> = apps()
+        .filter(|app| app.iter().any(|route| route.shared.metrics.begun() > 0))
+        .filter_map(|app| Some((&app.first()?.app, app, Load::of(app))))
+        .collect();
+    let each: [(&Family, Read<Load>); 2] =
+        [(&family::IN_FLIGHT, |load| load.in_flight), (&family::WAITING, |load| load.waiting)];
+    for (family, value) in each {
+        let mut samples = out.begin(family)?;
+        for (id, _, load) in &used {
+            samples.add(&labels(id), value(load))?;
+        }
     }
-    out.single(&family::APPS, count)
+    let mut samples = out.begin(&family::OLDEST_WAIT)?;
+    for (id, app, _) in &used {
+        samples.add_seconds(&labels(id), apps::oldest_wait(app))?;
+    }
+    out.single(&family::APPS, apps().count() as u64)
+}
+
+fn labels(id: &AppId) -> [(&'static str, &str); 2] {
+    [("organization", id.organization.as_str()), ("app", id.name.as_str())]
 }
 
 fn workers(out: &mut Writer<'_>, crew: &Crew) -> fmt::Result {

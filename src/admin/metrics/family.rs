@@ -2,6 +2,7 @@
 //! either format. `docs/metrics.md` repeats them; a test compares.
 
 use std::fmt;
+use std::time::Duration;
 
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -66,10 +67,20 @@ pub(super) const EJECTIONS: Family = family(
     "ignite_gateway_endpoint_ejections_total",
     "Times that an endpoint was left alone for a while because it failed requests, by reason.",
 );
+pub(super) const IN_FLIGHT: Family = family(
+    Kind::Gauge,
+    "ignite_gateway_in_flight_requests",
+    "Requests at the app, all its ports together; those that wait are not.",
+);
 pub(super) const WAITING: Family = family(
     Kind::Gauge,
     "ignite_gateway_waiting_requests",
     "Requests that wait for a ready endpoint or for their turn at the app, all its ports together.",
+);
+pub(super) const OLDEST_WAIT: Family = family(
+    Kind::Gauge,
+    "ignite_gateway_oldest_wait_seconds",
+    "How long the first of the requests that wait for an app has waited; 0: none waits.",
 );
 pub(super) const APPS: Family = family(Kind::Gauge, "ignite_gateway_apps", "Apps that are routed.");
 pub(super) const CONNECTIONS: Family = family(
@@ -224,6 +235,15 @@ impl Samples<'_> {
             return self.encoder.encode_info(labels);
         }
         write(&mut self.encoder.encode_family(labels)?, self.kind, self.format, value)
+    }
+
+    /// One sample of a time.
+    pub(super) fn add_seconds(
+        &mut self,
+        labels: &impl EncodeLabelSet,
+        time: Duration,
+    ) -> fmt::Result {
+        self.encoder.encode_family(labels)?.encode_gauge(&time.as_secs_f64())
     }
 
     /// One histogram.

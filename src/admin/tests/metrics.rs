@@ -30,9 +30,8 @@ async fn busy() -> Gateway {
         metrics.end(&Method::GET, status, Duration::from_millis(millis), (10, 100));
     }
     metrics.limited(Limit::App);
-    metrics.begin();
+    (0..3).for_each(|_| metrics.begin());
     route.shared.waiting.store(2, Ordering::Relaxed);
-    route.turns.queued.store(3, Ordering::Relaxed);
     gateway.shared.unknown.begin();
     gateway.shared.unknown.end(&Method::POST, Some(404), Duration::ZERO, (0, 7));
     for (worker, number) in gateway.crew.metrics().zip(1..) {
@@ -90,12 +89,14 @@ async fn numbers_of_requests_are_exported_per_host() {
         let labels = [("http_request_method", "GET"), ("http_response_status_class", class)];
         near(value("ignite_gateway_requests_total", &labels), count);
     }
-    near(value("http_server_active_requests", &[]), 1.0);
+    near(value("http_server_active_requests", &[]), 3.0);
     near(value("ignite_gateway_request_body_bytes_total", &[]), 40.0);
     near(value("ignite_gateway_response_body_bytes_total", &[]), 400.0);
     near(value("ignite_gateway_endpoints", &[("state", "ready")]), 1.0);
     near(value("ignite_gateway_endpoints", &[("state", "unready")]), 1.0);
-    near(found.value("ignite_gateway_waiting_requests", &HELLO[..2]), 5.0);
+    near(found.value("ignite_gateway_in_flight_requests", &HELLO[..2]), 1.0);
+    near(found.value("ignite_gateway_waiting_requests", &HELLO[..2]), 2.0);
+    near(found.value("ignite_gateway_oldest_wait_seconds", &HELLO[..2]), 0.0);
     near(found.value("ignite_gateway_apps", &[]), 3.0);
 }
 

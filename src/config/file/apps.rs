@@ -30,6 +30,11 @@ const ENDPOINTS: &str = "[\"127.0.0.1:3000\"]";
 pub(super) fn read(section: &Section<'_>, report: &mut Report) -> Option<PlacedApp> {
     let organization = section.required("organization", "\"acme\"", report, value::label);
     let name = section.required("name", "\"hello\"", report, value::label);
+    // The operator's, whoever built the app.
+    let concurrency =
+        section.read("concurrency", report, |given| value::count(given, &(0..=1_000_000_000)));
+    let endpoint_concurrency = section
+        .read("endpoint_concurrency", report, |given| value::count(given, &(0..=1_000_000_000)));
     let modes = [("image", DeploymentMode::Image), ("compile", DeploymentMode::Compile)];
     let mode = section.read("deployment_mode", report, |given| value::choice(given, &modes));
     let deployment_mode = mode.unwrap_or(DeploymentMode::Image);
@@ -42,8 +47,17 @@ pub(super) fn read(section: &Section<'_>, report: &mut Report) -> Option<PlacedA
     let Settings { health_path, invoke_path, ports, health_check } = settings;
     let (ports, places) = ports.into_iter().map(|placed| (placed.port, placed.place)).unzip();
     let id = AppId::new(organization?, name?);
-    let app =
-        App { id, deployment_mode, health_path, invoke_path, ports, health_check, rate_limit };
+    let app = App {
+        id,
+        concurrency,
+        endpoint_concurrency,
+        deployment_mode,
+        health_path,
+        invoke_path,
+        ports,
+        health_check,
+        rate_limit,
+    };
     Some(PlacedApp { app, place: section.place.clone(), ports: places })
 }
 

@@ -86,7 +86,9 @@ fn every_setting_reaches_its_field() {
         stream_resets = 7
         control_frames = 100
         app_concurrency = 3
+        endpoint_concurrency = 4
         app_queue = 0
+        queue = 5
         upstream_idle = 0
         in_flight = 5000
         memory = "2GiB"
@@ -155,7 +157,9 @@ fn every_setting_reaches_its_field() {
             stream_resets: 7,
             control_frames: 100,
             app_concurrency: 3,
+            endpoint_concurrency: 4,
             app_queue: 0,
+            queue: 5,
             upstream_idle: 0,
             in_flight: 5000,
             memory: MemoryLimit::Bytes(2 << 30),
@@ -259,6 +263,20 @@ fn a_rate_has_its_defaults_and_none_is_no_limit() {
 }
 
 #[test]
+fn the_limits_of_an_app_are_read_whoever_built_it_and_0_is_none() {
+    let limits = "concurrency = 7\nendpoint_concurrency = 0\n";
+    for mode in ["image", "compile"] {
+        let text = format!("endpoints = [\"10.0.0.1:9\"]\ndeployment_mode = \"{mode}\"\n{limits}");
+        let loaded = good(&app(&text));
+        let app = &loaded.config.apps[0];
+        assert_eq!((app.concurrency, app.endpoint_concurrency), (Some(7), Some(0)), "{mode}");
+        assert_eq!(loaded.warnings, []);
+    }
+    let app = &good(&app("endpoints = [\"10.0.0.1:9\"]")).config.apps[0];
+    assert_eq!((app.concurrency, app.endpoint_concurrency), (None, None));
+}
+
+#[test]
 fn an_empty_list_of_endpoints_is_accepted_with_a_warning() {
     let loaded = good(&app("endpoints = []"));
     assert_eq!(loaded.config.apps[0].ports[0].endpoints, []);
@@ -289,7 +307,11 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     ("[timeouts]\nconect = \"1s\"", 2, "timeouts.conect: unknown key; did you mean `connect`?"),
     ("listeners = []", 1, "listeners: unknown key; did you mean `listener`?"),
     ("[admin]\n\ndomain = \"a\"", 3, "admin.domain: unknown key; `domain` belongs at the top"),
-    ("queue = 1", 1, "queue: unknown key; known are: domain, workers, trusted_proxies, listener,"),
+    (
+        "colour = 1",
+        1,
+        "colour: unknown key; known are: domain, workers, trusted_proxies, listener,",
+    ),
     ("app_queue = 1", 1, "app_queue: unknown key; `app_queue` belongs to [limits]"),
     ("[[listener]]\nproxy = true", 2, "listener.proxy: unknown key; known are: address, proxy_p"),
     ("proxy_protocol = true", 1, "proxy_protocol: unknown key; `proxy_protocol` belongs to [[lis"),

@@ -17,6 +17,8 @@ fn read(text: &str) -> Loaded {
 fn hello() -> App {
     App {
         id: "acme/hello".parse().unwrap(),
+        concurrency: None,
+        endpoint_concurrency: None,
         deployment_mode: DeploymentMode::Image,
         health_path: App::HEALTH_PATH.to_owned(),
         invoke_path: App::INVOKE_PATH.to_owned(),

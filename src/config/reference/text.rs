@@ -41,6 +41,8 @@ endpoints = ["127.0.0.1:3000"]
 # [[app]]
 # organization = "acme-corp"
 # name = "my-data-processor"
+# concurrency = 200           # requests that it works on at once; 0: no limit
+# endpoint_concurrency = 100  # the same for each of its endpoints
 # # By all callers together; beyond it they get 429.
 # rate_limit = { requests = 100, per = "1s", burst = 200 }
 # deployment_mode = "image"   # or "compile": built by the platform, and the settings below ignored

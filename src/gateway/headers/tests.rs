@@ -8,6 +8,7 @@ use crate::error::Malformed;
 use crate::gateway::routes::{AppSpec, PortSpec, RouteTable};
 use crate::http1::head::{HeadScan, Limits, take_request};
 use crate::ids::ExecutionIds;
+use crate::upstream::turns::Concurrency;
 use bytes::BytesMut;
 use proptest::prelude::*;
 
@@ -16,7 +17,7 @@ fn route() -> Arc<Route> {
     let spec = AppSpec {
         id: "acme/hello".parse().unwrap(),
         ports: vec![PortSpec { port: 80, endpoints: Vec::new(), protocol: Protocol::Http1 }],
-        concurrency: 0,
+        concurrency: Concurrency::default(),
         rate_limit: None,
         ready: true,
     };

@@ -15,7 +15,7 @@ fn app(id: &str, ports: &[(u16, &[&str])]) -> AppSpec {
                 protocol: Protocol::Http1,
             })
             .collect(),
-        concurrency: 0,
+        concurrency: Concurrency::default(),
         rate_limit: None,
         ready: true,
     }
@@ -37,8 +37,10 @@ fn an_apps_ports_share_its_bucket_which_stays_until_its_rate_is_another() {
     assert!(take("hello-acme.x.test") && take("hello-acme-81.x.test"));
     assert!(!take("hello-acme.x.test") && !take("hello-acme-81.x.test"));
 
-    let moved =
-        AppSpec { concurrency: 7, ..app("acme/hello", &[(80, &["10.0.0.1:80"]), (82, &[])]) };
+    let moved = AppSpec {
+        concurrency: Concurrency { app: 7, endpoint: 0 },
+        ..app("acme/hello", &[(80, &["10.0.0.1:80"]), (82, &[])])
+    };
     table.register(&AppSpec { rate_limit: Some(rate), ..moved }, &domain());
     assert!(!take("hello-acme.x.test") && !take("hello-acme-82.x.test"), "the rate is the same");
     table.register(&with(RateLimit { burst: 1, ..rate }), &domain());
@@ -112,13 +114,28 @@ fn another_apps_routes_are_not_touched() {
 fn ports_of_one_app_share_its_limit_and_other_apps_do_not() {
     let table = RouteTable::new();
     let mut spec = app("o/a", &[(80, &[]), (81, &[])]);
-    spec.concurrency = 3;
+    spec.concurrency.app = 3;
     table.register(&spec, &domain());
     let (one, two) = (find(&table, "a-o.x.test").unwrap(), find(&table, "a-o-81.x.test").unwrap());
     assert!(Arc::ptr_eq(&one.turns, &two.turns));
-    assert_eq!(one.turns.permits.as_ref().unwrap().available_permits(), 3);
+    assert_eq!(one.turns.concurrency(), spec.concurrency);
     table.register(&app("o/b", &[(80, &[])]), &domain());
-    assert!(find(&table, "b-o.x.test").unwrap().turns.permits.is_none());
+    let other = find(&table, "b-o.x.test").unwrap();
+    assert_eq!(other.turns.concurrency(), Concurrency::default());
+}
+
+#[test]
+fn a_changed_limit_is_another_of_the_same_turns() {
+    let table = RouteTable::new();
+    let mut spec = app("o/a", &[(80, &["127.0.0.1:1"])]);
+    table.register(&spec, &domain());
+    let before = find(&table, "a-o.x.test").unwrap();
+    spec.concurrency = Concurrency { app: 4, endpoint: 2 };
+    spec.ports = app("o/a", &[(80, &[]), (81, &[])]).ports;
+    table.register(&spec, &domain());
+    let after = find(&table, "a-o-81.x.test").unwrap();
+    assert!(Arc::ptr_eq(&before.turns, &after.turns), "who waits stays in line");
+    assert_eq!(before.turns.concurrency(), spec.concurrency);
 }
 
 #[test]

@@ -240,6 +240,8 @@ pub fn settings() -> Config {
 pub fn app(id: &str, ports: &[(u16, &[SocketAddr])]) -> config::App {
     config::App {
         id: id.parse().unwrap(),
+        concurrency: None,
+        endpoint_concurrency: None,
         deployment_mode: DeploymentMode::Image,
         health_path: config::App::HEALTH_PATH.to_owned(),
         invoke_path: config::App::INVOKE_PATH.to_owned(),
