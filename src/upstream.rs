@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tracing::{info, warn};
@@ -27,7 +27,6 @@ use crate::message::Request;
 
 pub mod app;
 pub mod balance;
-mod budget;
 pub mod connect;
 pub mod exchange;
 mod exchanges;
@@ -35,11 +34,11 @@ pub mod health;
 pub mod http2;
 pub mod outlier;
 pub mod pool;
+pub mod retries;
 pub mod turns;
 pub mod wait;
 
 use app::{Endpoint, InFlight, Route};
-use budget::Budget;
 use exchanges::{Asked, Exchanges};
 use outlier::Fault;
 use pool::Pool;
@@ -50,7 +49,6 @@ pub struct Upstream {
     pool: Rc<Pool>,
     http2: http2::Connections,
     random: RefCell<SmallRng>,
-    budget: Budget,
 }
 
 /// What became known of a request on its way, for its record.
@@ -104,6 +102,8 @@ pub struct Failure {
     /// A kept connection died before it brought a byte: the app closed it while idle. Or it takes
     /// no more requests: the same endpoint may, on another.
     pub stale: bool,
+    /// What of it counts against the endpoint.
+    pub fault: Option<Fault>,
 }
 
 impl Upstream {
@@ -113,7 +113,6 @@ impl Upstream {
             pool: Rc::new(Pool::new(idle)),
             http2: http2::Connections::default(),
             random: RefCell::new(SmallRng::from_os_rng()),
-            budget: Budget::new(&Retries::default()),
         }
     }
 
@@ -138,8 +137,7 @@ impl Upstream {
         rules: &Rules<'_>,
         journey: &mut Journey,
     ) -> Result<Answer, Error> {
-        let Rules { timeouts, limits, retries, ejection } = rules;
-        self.budget.earn(retries);
+        let Rules { timeouts, limits, retries: budget, ejection } = rules;
         let mut tried: Vec<u64> = Vec::new();
         let mut fresh = false;
         let mut exchanges = Exchanges { upgrade: Asked::of(request), ..Exchanges::default() };
@@ -181,10 +179,11 @@ impl Upstream {
                 let untried = |endpoint: &&Arc<Endpoint>| !tried.contains(&endpoint.id());
                 route.endpoints.iter().filter(untried).any(|endpoint| endpoint.is_ready())
             };
-            let retry = journey.attempts <= retries.max
-                && is_safe(&failure, &request.method)
+            let retry = journey.attempts <= budget.max
+                && retries::is_safe(&failure, &request.method)
                 && exchanges.can_rewind()
-                && (failure.stale || (is_another() && self.budget.spend(retries)));
+                && (failure.stale || is_another())
+                && route.shared.may_retry(failure.stale, budget);
             if !retry {
                 return Err(failure.error);
             }
@@ -205,7 +204,10 @@ impl Upstream {
         timeouts: &Timeouts,
         limits: &Limits,
     ) -> Result<Answer, Failure> {
-        let unsent = |error| Failure { error, unsent: true, stale: false };
+        let unsent = |error| {
+            let fault = Fault::of(&error);
+            Failure { error, unsent: true, stale: false, fault }
+        };
         let http2 = match route.protocol {
             Protocol::Http1 => false,
             Protocol::H2c => true,
@@ -215,7 +217,7 @@ impl Upstream {
         };
         if http2 && exchanges.upgrade == Asked::ByMethod {
             let error = Error::AppNotUpgraded;
-            return Err(Failure { error, unsent: false, stale: false });
+            return Err(Failure { error, unsent: false, stale: false, fault: None });
         }
         if http2 {
             let connection = self.http2.lease(endpoint, timeouts, limits).await.map_err(unsent)?;
@@ -319,15 +321,4 @@ impl Upstream {
         let stream = Box::pin(connect::connect(endpoint.address(), timeouts.connect)).await?;
         Ok(Box::new(pool::Connection::new(stream, endpoint.clone(), timeouts.upstream_keepalive)))
     }
-}
-
-/// RFC 9110 section 9.2.2: what may have been acted on is sent again only if
-/// that makes no difference; what was never sent may always be.
-fn is_safe(failure: &Failure, method: &Method) -> bool {
-    failure.unsent || (failure.stale && is_idempotent(method))
-}
-
-/// RFC 9110 section 9.2.2, and QUERY, which is safe by its definition.
-fn is_idempotent(method: &Method) -> bool {
-    method.is_idempotent() || method.as_str() == "QUERY"
 }

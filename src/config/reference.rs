@@ -234,7 +234,7 @@ pub const SETTINGS: &[Setting] = &[
     row("outlier_ejection", "max_percent", "50", "The most of an app's endpoints at once, in %."),
     row("retries", "max", "2", "The most retries of one request: 0 to 10."),
     row("retries", "budget_percent", "20", "The most of recent requests that are, in per cent."),
-    row("retries", "budget_floor", "3", "As many a second always are, on each worker."),
+    row("retries", "min_per_second", "3", "As many a second always may be, of each app's port."),
     row(
         "rate_limit",
         "requests",

@@ -24,8 +24,8 @@ pub struct Retries {
     pub max: u32,
     /// The share of recent requests that may be tried again, in per cent.
     pub budget_percent: u32,
-    /// Retries a second that are allowed whatever the share is, on each worker.
-    pub budget_floor: u32,
+    /// Retries a second that are allowed whatever the share is, for each host.
+    pub min_per_second: u32,
 }
 
 impl Default for OutlierEjection {
@@ -42,6 +42,6 @@ impl Default for OutlierEjection {
 
 impl Default for Retries {
     fn default() -> Self {
-        Self { max: 2, budget_percent: 20, budget_floor: 3 }
+        Self { max: 2, budget_percent: 20, min_per_second: 3 }
     }
 }

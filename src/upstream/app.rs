@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
 use http::HeaderValue;
 
 use super::outlier::{Ejections, Outlier};
-use crate::config::Protocol;
+use super::retries::Budget;
+use crate::config::{Protocol, Retries};
 use crate::ids::{AppId, HostName};
 use crate::rate_limit::AppRate;
 use crate::telemetry::metrics::RouteMetrics;
@@ -50,8 +51,21 @@ pub struct Shared {
     pub metrics: RouteMetrics,
     /// How often endpoints were ejected.
     pub ejections: Ejections,
+    /// Retries that its requests may take.
+    pub retries: Budget,
     /// Requests that wait for their turn.
     pub waiting: AtomicUsize,
+}
+
+impl Shared {
+    /// Takes a retry of the budget, or one that it does not bound.
+    pub(super) fn may_retry(&self, free: bool, rules: &Retries) -> bool {
+        if free {
+            self.retries.count_free();
+            return true;
+        }
+        self.retries.take(self.metrics.begun(), rules)
+    }
 }
 
 /// One address of one port of one app.
@@ -109,9 +123,10 @@ impl Endpoint {
         self.address
     }
 
-    /// Whether requests may be sent.
+    /// Whether requests may be sent: never again once it has left its app, because its address may
+    /// be another's by then.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
+        self.ready.load(Ordering::Relaxed) && !self.is_retired()
     }
 
     /// Sets whether requests may be sent; whoever waits is woken by the caller.

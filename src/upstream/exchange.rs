@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use http::{HeaderValue, Method, StatusCode};
 
 use super::app::InFlight;
+use super::outlier::Fault;
 use super::pool::{Connection, Pool};
 use super::{Answer, Failure};
 use crate::body::{Body, Frame, Source};
@@ -171,7 +172,8 @@ impl Exchange {
                 self.begin_body(&head);
                 Ok(head)
             }
-            Err(error) => Err(self.failed(error, reused)),
+            // An interim response is a response: the connection had not died before.
+            Err(error) => Err(self.failed(error, reused && interim == 0)),
         }
     }
 
@@ -179,9 +181,11 @@ impl Exchange {
         let sent = self.upload.sent();
         let closed = matches!(error, Error::AppClosed(_));
         let silent = self.lease.take().is_some_and(|lease| lease.connection.read.is_empty());
+        let stale = closed && reused && silent;
         Failure {
             unsent: closed && sent == Sent::Nothing,
-            stale: closed && reused && silent,
+            stale,
+            fault: Fault::of(&error).filter(|_| !stale),
             error,
         }
     }

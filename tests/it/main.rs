@@ -35,7 +35,9 @@ mod overload;
 mod proxy_protocol;
 mod rate_limits;
 mod real_apps;
+
 mod resilience;
+mod retries;
 mod routing;
 mod streaming;
 mod streaming_http2;

@@ -204,7 +204,7 @@ fn retries_can_be_limited_and_turned_off() {
             config.outlier_ejection.consecutive_failures = 0;
             config.retries.max = max;
             config.retries.budget_percent = percent;
-            config.retries.budget_floor = floor;
+            config.retries.min_per_second = floor;
         });
         let fails = failed(&statuses(&gateway, 30));
         assert_eq!(good.seen().len() + fails, 30);

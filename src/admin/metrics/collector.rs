@@ -45,7 +45,7 @@ impl Collector for Exposition {
         let routes = apps::sorted(shared);
         hosts(&mut out, &routes, &shared.unknown)?;
         endpoints(&mut out, &routes)?;
-        ejections(&mut out, &routes)?;
+        failures(&mut out, &routes)?;
         demand(&mut out, &routes)?;
         workers(&mut out, crew)?;
         load_of_workers(&mut out, crew)?;
@@ -156,13 +156,23 @@ fn state_of(endpoint: &Endpoint) -> &'static str {
     }
 }
 
-fn ejections(out: &mut Writer<'_>, routes: &[Arc<Route>]) -> fmt::Result {
+/// What failed, and was tried again.
+fn failures(out: &mut Writer<'_>, routes: &[Arc<Route>]) -> fmt::Result {
     let mut samples = out.begin(&family::EJECTIONS)?;
     for route in routes {
         let host = Host::of(route);
         let [organization, app, port] = host.labels();
         for (fault, count) in route.shared.ejections.counts().filter(|(_, count)| *count > 0) {
             samples.add(&[organization, app, port, ("reason", fault.label())], count)?;
+        }
+    }
+    let mut samples = out.begin(&family::RETRIES)?;
+    for route in routes.iter().filter(|route| route.shared.metrics.begun() > 0) {
+        let host = Host::of(route);
+        let [organization, app, port] = host.labels();
+        let (sent, refused) = route.shared.retries.counts();
+        for (result, count) in [("sent", sent), ("over_budget", refused)] {
+            samples.add(&[organization, app, port, ("result", result)], count)?;
         }
     }
     Ok(())

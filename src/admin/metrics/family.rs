@@ -67,6 +67,11 @@ pub(super) const EJECTIONS: Family = family(
     "ignite_gateway_endpoint_ejections_total",
     "Times that an endpoint was left alone for a while because it failed requests, by reason.",
 );
+pub(super) const RETRIES: Family = family(
+    Kind::Counter,
+    "ignite_gateway_retries_total",
+    "Retries of requests, by result: sent, or refused by the budget.",
+);
 pub(super) const IN_FLIGHT: Family = family(
     Kind::Gauge,
     "ignite_gateway_in_flight_requests",

@@ -101,7 +101,7 @@ fn every_setting_reaches_its_field() {
         [retries]
         max = 1
         budget_percent = 0
-        budget_floor = 9
+        min_per_second = 9
         [rate_limit]
         requests = 30
         per = "1m"
@@ -171,7 +171,7 @@ fn every_setting_reaches_its_field() {
             max_time: seconds(2),
             max_percent: 100,
         },
-        retries: Retries { max: 1, budget_percent: 0, budget_floor: 9 },
+        retries: Retries { max: 1, budget_percent: 0, min_per_second: 9 },
         rate_limit: Some(ClientRateLimit {
             rate: RateLimit { requests: 30, per: seconds(60), burst: 7 },
             clients: 2048,

@@ -37,6 +37,6 @@ pub(super) fn retries(section: &Section<'_>, report: &mut Report) -> Retries {
     Retries {
         max: count("max", default.max, 0..=10),
         budget_percent: count("budget_percent", default.budget_percent, 0..=100),
-        budget_floor: count("budget_floor", default.budget_floor, 0..=1_000_000),
+        min_per_second: count("min_per_second", default.min_per_second, 0..=1_000_000),
     }
 }

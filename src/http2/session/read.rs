@@ -100,6 +100,11 @@ impl Session {
         Poll::Pending
     }
 
+    /// Whether an interim response has come.
+    pub fn has_interim(&self, id: u32) -> bool {
+        self.0.borrow().streams.get(&id).is_some_and(|stream| stream.interim > 0)
+    }
+
     /// A stream's task is done with it. What is not ended yet is reset.
     pub fn finish(&self, id: u32, code: Code) {
         let state = &mut *self.0.borrow_mut();

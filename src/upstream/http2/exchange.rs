@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 
 use super::super::app::InFlight;
+use super::super::outlier::Fault;
 use super::super::{Answer, Failure};
 use super::Connection;
 use crate::body::{Body, Frame, Source};
@@ -24,6 +25,9 @@ use crate::message::Request;
 
 /// How long an app that does not know `Expect` is waited for, RFC 9110 section 10.1.1.
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
+
+/// RFC 9113 section 5.1.1: the first stream that a client opens.
+const FIRST_STREAM: u32 = 1;
 
 /// A request on its way to an app.
 pub struct Exchange {
@@ -88,7 +92,8 @@ impl Exchange {
         let ended = self.body.as_ref().is_none_or(Body::is_empty);
         let opened = session.open(&self.method, &self.target, &self.fields, self.length, ended);
         let Some(id) = opened else {
-            return Err(Failure { error: Error::AppClosed(None), unsent: true, stale: false });
+            let error = Error::AppClosed(None);
+            return Err(Failure { error, unsent: true, stale: false, fault: None });
         };
         let outgoing = if ended {
             Outgoing::ended(session.clone(), id)
@@ -103,6 +108,7 @@ impl Exchange {
                 error: Error::AppMalformed(Malformed::Incomplete),
                 unsent: false,
                 stale: false,
+                fault: Some(Fault::Malformed),
             }),
             Err(wait) => Err(self.failed(wait, stream, connection)),
         }
@@ -149,16 +155,23 @@ impl Exchange {
         // A body of which nothing was taken can be sent again.
         self.body = stream.outgoing.untouched();
         let served = stream.session.is_served(stream.id);
+        // An interim response is a response: the app has begun.
+        let silent = !stream.session.has_interim(stream.id);
         match wait {
-            Wait::Error(error) => Failure { error, unsent: false, stale: false },
+            Wait::Error(error) => Failure { error, unsent: false, stale: false, fault: None },
             Wait::Stream(failure) => {
-                let refused = failure == session::Failure::Refused || !served;
-                let died = failure == session::Failure::Closed && connection.was_settled();
+                let refused = silent && (failure == session::Failure::Refused || !served);
+                // The connection was kept, and closed while nobody knew: with its first request it
+                // would be the app that fails.
+                let kept = stream.id > FIRST_STREAM && connection.was_settled() && silent;
+                let died = failure == session::Failure::Closed && kept;
                 // An app takes leave of a connection, or says how few streams it takes, while a
                 // request is under way to it: that says nothing against another connection.
                 let full = refused && !connection.takes_streams();
+                let error = error_of(failure, self.head_limit);
                 Failure {
-                    error: error_of(failure, self.head_limit),
+                    fault: Fault::of(&error).filter(|_| !refused && !died),
+                    error,
                     unsent: refused,
                     stale: died || full,
                 }
