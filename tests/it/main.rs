@@ -23,6 +23,7 @@ mod cold_start;
 mod concurrency;
 mod endpoints;
 mod failures;
+mod faults;
 mod framing;
 mod grpc;
 mod headers;
@@ -38,6 +39,7 @@ mod real_apps;
 
 mod resilience;
 mod retries;
+mod rolling_restart;
 mod routing;
 mod streaming;
 mod streaming_http2;

@@ -15,6 +15,9 @@ use super::super::frame::Code;
 /// Frames without content that each request or larger piece of content earns. A caller with
 /// small windows sends two updates for each piece.
 const EARNED: u32 = 10;
+/// Window updates that each piece of content earns that we send, however small: some peers give
+/// back each at once, on its stream and on the connection.
+const GIVEN_BACK: u32 = 2;
 /// Frames without content that each second forgives: keep-alive pings of the eager.
 const PER_SECOND: u32 = 10;
 
@@ -26,6 +29,7 @@ pub(super) const WORTH: usize = 512;
 pub(super) struct Budget {
     limits: Limits,
     control: u32,
+    updates: u32,
     forgiven: Instant,
     streams: u64,
     resets: u64,
@@ -45,6 +49,7 @@ impl Budget {
         Self {
             limits,
             control: limits.control_frames,
+            updates: 0,
             forgiven: Instant::now(),
             streams: 0,
             resets: 0,
@@ -61,6 +66,22 @@ impl Budget {
         }
         self.control = self.control.checked_sub(1).ok_or(Code::ENHANCE_YOUR_CALM)?;
         Ok(())
+    }
+
+    /// A window update came.
+    pub(super) fn window_update(&mut self) -> Result<(), Code> {
+        match self.updates.checked_sub(1) {
+            Some(left) => {
+                self.updates = left;
+                Ok(())
+            }
+            None => self.control_frame(),
+        }
+    }
+
+    /// A piece of content was sent, as large as it was meant to be.
+    pub(super) fn piece(&mut self) {
+        self.updates = self.updates.saturating_add(GIVEN_BACK);
     }
 
     /// Content passed, in either direction.
@@ -107,6 +128,19 @@ mod tests {
             budget.control_frame().expect("forgiven");
         }
         assert!(budget.control_frame().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_piece_earns_its_window_updates_and_nothing_else() {
+        let mut budget = Budget::new(Limits { control_frames: 0, resets: 0 });
+        for _ in 0..1000 {
+            budget.piece();
+        }
+        assert_eq!(budget.control_frame(), Err(Code::ENHANCE_YOUR_CALM));
+        for _ in 0..1000 * GIVEN_BACK {
+            budget.window_update().expect("earned");
+        }
+        assert_eq!(budget.window_update(), Err(Code::ENHANCE_YOUR_CALM));
     }
 
     #[tokio::test]

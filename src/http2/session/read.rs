@@ -23,8 +23,10 @@ impl Session {
             return Poll::Ready(Some(Ok(frame)));
         }
         if let Some(failure) = stream.failure {
-            // A peer may end its half, and then reset what we still send.
-            let whole = stream.received_all && matches!(failure, Failure::Reset(_));
+            // A peer may end its half, and then reset what we still send, or leave. Whatever an app
+            // does behind its answer's end takes nothing of the answer back.
+            let left = matches!(failure, Failure::Reset(_) | Failure::Closed);
+            let whole = stream.received_all && (left || state.role == Role::Client);
             return Poll::Ready((!whole).then_some(Err(failure)));
         }
         if stream.received_all {

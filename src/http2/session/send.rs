@@ -114,9 +114,15 @@ impl Session {
         stream.send_window -= spent;
         stream.sent += length as u64;
         stream.sent_all = ended;
+        let window = stream.send_window;
         state.send_window -= spent;
         if length >= WORTH {
             state.budget.content();
+        }
+        // One who opens its window byte by byte makes a frame of each (CVE-2019-9511): that earns
+        // nothing.
+        if length > 0 && window.min(state.send_window) > 0 {
+            state.budget.piece();
         }
         let flags = if ended { END_STREAM } else { 0 };
         state.out.with(|out| Head { length, kind: Kind::Data, flags, stream: id }.put(out));

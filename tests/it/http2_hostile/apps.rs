@@ -11,7 +11,7 @@ use crate::support::frames::{
     MAX_CONCURRENT_STREAMS, NO_ERROR, PING, PROTOCOL_ERROR, PUSH_PROMISE, REFUSED_STREAM, SETTINGS,
     block, frame, get, goaway, headers, post, request_fields, reset, settings, window_update,
 };
-use crate::support::{ScriptedApp, Signal, eventually};
+use crate::support::{Caller, ScriptedApp, Signal, eventually};
 
 const SOON: Duration = Duration::from_millis(200);
 
@@ -216,6 +216,26 @@ fn a_reset_after_a_whole_response_changes_nothing() {
     let message = caller.answer(1);
     assert!(message.status() == 200 && message.content == b"all" && message.whole, "{message:?}");
     assert_eq!(app.connections(), 1);
+}
+
+#[test]
+fn a_whole_response_stays_whole_when_its_app_leaves_right_behind_it() {
+    let app = ScriptedApp::start(|connection| {
+        let mut app = connection.http2(&[]);
+        let Some(id) = app.next_stream(0) else { return };
+        // In one write with the close behind it: all of it is there before anybody reads.
+        let head = headers(id, 0, &[(":status", "200"), ("content-length", "3")]);
+        app.send([head, frame(DATA, END_STREAM, id, "all"), goaway(id, NO_ERROR)].concat());
+    });
+    let gateway = h2c(&[app.address()], |_| {});
+    let mut caller = Frames::call(&gateway);
+    let mut plain = Caller::new(&gateway);
+    for round in 0..10 {
+        let message = caller.ask(2 * round + 1, get(2 * round + 1, "/")).expect(200).clone();
+        assert_eq!(message.content, b"all");
+        let response = plain.get("/").expect(200);
+        assert!(response.complete && response.body == b"all", "{response:?}");
+    }
 }
 
 #[test]

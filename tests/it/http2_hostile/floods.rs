@@ -249,6 +249,33 @@ fn pings_within_reason_are_answered_for_ever() {
 }
 
 #[test]
+fn a_caller_who_gives_back_each_small_piece_of_a_long_answer_is_no_flood() {
+    // As an app streams words or events; the caller gives each back to both windows.
+    let pieces = 4 * MANY;
+    let app = ScriptedApp::answering(
+        ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", &"1\r\nx\r\n".repeat(pieces)]
+            .concat()
+            + "0\r\n\r\n",
+    );
+    let gateway = Gateway::of(app.address());
+    let mut caller = Frames::call(&gateway);
+    let message = caller.ask(1, get(1, "/"));
+    assert_eq!(message.expect(200).content.len(), pieces);
+    assert_eq!(counted(&gateway, "enhance_your_calm"), 0);
+}
+
+#[test]
+fn a_caller_who_cuts_a_large_answer_into_single_bytes_by_its_window_is_a_flood() {
+    let app = ScriptedApp::answering(
+        ["HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", &"x".repeat(100_000)].concat(),
+    );
+    let gateway = Gateway::of(app.address());
+    let mut caller = Frames::call_with(&gateway, &[(INITIAL_WINDOW_SIZE, 1)]);
+    caller.send(get(1, "/"));
+    caller.expect_end(ENHANCE_YOUR_CALM);
+}
+
+#[test]
 fn a_caller_who_sends_its_preface_again_and_again_is_refused() {
     let app = EchoHeads::start();
     let gateway = Gateway::of(app.address());

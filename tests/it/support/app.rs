@@ -37,7 +37,14 @@ struct State {
 impl ScriptedApp {
     /// Starts an app; each connection runs `script` on a thread of its own.
     pub fn start(script: impl Fn(&mut AppConnection) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(), script)
+    }
+
+    /// The same on a listener of the test's own.
+    pub fn on(
+        listener: TcpListener,
+        script: impl Fn(&mut AppConnection) + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State::default());
         let thread = std::thread::spawn({
@@ -235,6 +242,17 @@ impl AppConnection {
         let mut out = Vec::new();
         self.wire.exactly(length, &mut out).expect("the whole body");
         out
+    }
+
+    /// Reads this many bytes off whatever comes; `None` when the connection ended before.
+    pub fn try_bytes(&mut self, length: usize) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        self.wire.exactly(length, &mut out).is_ok().then_some(out)
+    }
+
+    /// Reads a request head; `None` when the connection ended before.
+    pub fn try_head(&mut self) -> Option<Head> {
+        self.wire.head().ok()
     }
 
     /// Reads a chunked body with its trailers.

@@ -56,7 +56,7 @@ impl State {
         if payload.len() != 4 {
             return Err(Code::FRAME_SIZE_ERROR);
         }
-        self.budget.control_frame()?;
+        self.budget.window_update()?;
         let more = i64::from(frame::number(payload).unwrap_or(0) & frame::MAX_STREAM_ID);
         if head.stream == 0 {
             if more == 0 {
