@@ -22,6 +22,7 @@ use tower_service::Service;
 
 use crate::gateway::Shared;
 use crate::listener::accept::accept;
+use crate::shutdown::Drain;
 use crate::telemetry::state::State;
 use crate::telemetry::tls::Certificates;
 use crate::worker::Crew;
@@ -73,18 +74,24 @@ impl Admin {
     }
 }
 
-/// Serves until dropped; its connections end with it.
-pub async fn serve(listener: TcpListener, admin: Admin) {
+/// Serves until dropped; its connections end with it. After `stop` it accepts no more and ends with
+/// the last connection.
+pub async fn serve(listener: TcpListener, admin: Admin, stop: Drain) {
     let router = router(admin);
     let mut connections = JoinSet::new();
     loop {
-        let (stream, _peer) = accept(&listener).await;
+        let (stream, _peer) = tokio::select! {
+            accepted = accept(&listener) => accepted,
+            () = stop.begun() => break,
+        };
         connections.spawn(connection(stream, router.clone()));
         while connections.try_join_next().is_some() {}
         if connections.len() >= CONNECTIONS {
             connections.join_next().await;
         }
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
 fn router(admin: Admin) -> Router {

@@ -10,20 +10,28 @@ use std::sync::Arc;
 use std::thread::{JoinHandle, available_parallelism};
 
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::admin::{self, Admin};
 use crate::config::{Config, Listener, reload};
 use crate::discovery::file::FileDiscovery;
 use crate::gateway::Shared;
+use crate::inherited::{InheritError, Inherited};
 use crate::listener::tls::{Keeper, TlsError};
-use crate::listener::{self, accept};
+use crate::shutdown::Drain;
+use crate::supervisor::Supervisor;
+use crate::takeover::{Door, DoorError, HandedOver, Predecessor, TakeoverError};
 use crate::telemetry::state::State;
 use crate::upstream::health::Timings;
 use crate::worker::{self, Crew, Signals, Worker};
 
+mod addresses;
 mod memory;
+mod succession;
+
+use addresses::Addresses;
+use succession::{Farewell, Succession};
 
 /// Why the gateway did not start.
 #[derive(Debug, Error)]
@@ -44,12 +52,27 @@ pub enum StartError {
     /// A worker did not start.
     #[error("cannot start a worker thread")]
     Worker(#[source] io::Error),
+    /// The sockets that were passed are not those of the configuration.
+    #[error(transparent)]
+    Inherit(#[from] InheritError),
+    /// The take-over socket cannot be at its place.
+    #[error(transparent)]
+    Door(#[from] DoorError),
+    /// Nobody said where a running gateway can be asked.
+    #[error(
+        "where is the running gateway? Neither --takeover-socket is given nor $RUNTIME_DIRECTORY \
+         or $XDG_RUNTIME_DIR set"
+    )]
+    NoPlace,
+    /// The running gateway goes on serving.
+    #[error("the take-over failed; the running gateway goes on")]
+    Takeover(#[from] TakeoverError),
 }
 
 impl StartError {
     /// Whether the configuration is wrong, whatever else runs on this machine.
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Tls(TlsError::Files(_)))
+        matches!(self, Self::Tls(TlsError::Files(_)) | Self::Inherit(_) | Self::NoPlace)
     }
 }
 
@@ -62,6 +85,21 @@ pub enum Command {
     ReloadFailed(String),
     /// Finish what runs, then end. A second time: end at once.
     Drain,
+    /// Finish what runs, then end: another process accepts in this one's place.
+    HandedOver(HandedOver),
+}
+
+/// What a process was given when it started, and whom it tells; nothing, for one that stands alone.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// Sockets that are bound already.
+    pub inherited: Inherited,
+    /// The gateway whose sockets they are.
+    pub predecessor: Option<Predecessor>,
+    /// Where the next gateway asks for the sockets.
+    pub door: Option<Door>,
+    /// Who started this process.
+    pub supervisor: Supervisor,
 }
 
 /// A gateway whose addresses are taken and that does not run yet.
@@ -76,54 +114,39 @@ pub struct Bound {
     admin_address: SocketAddr,
     keeper: Keeper,
     timings: Option<Timings>,
+    succession: Succession,
 }
 
 /// Takes every address of the configuration. Needs a tokio runtime.
 pub fn bind(config: Config) -> Result<Bound, StartError> {
+    bind_among(config, Surroundings::default())
+}
+
+/// The same with what this process was given.
+pub fn bind_among(config: Config, mut surroundings: Surroundings) -> Result<Bound, StartError> {
     let count = match config.workers {
         0 => available_parallelism().map_or(1, usize::from),
         count => count,
     };
     // Before any address is taken: a bad file is told at once.
     let keeper = Keeper::load(&config.listeners)?;
-    let mut acceptors = keeper.acceptors();
-    let mut per_worker: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
-    let mut addresses = Vec::new();
-    for listener in &config.listeners {
-        let address = listener.address;
-        let fail = |source| StartError::Bind { what: "listener", address, source };
-        let tls = listener.tls.as_ref().and_then(|_| acceptors.next());
-        let options = Arc::new(listener::Listener::new(listener, tls));
-        let sockets = accept::bind(address, count).map_err(fail)?;
-        for (position, (worker, socket)) in per_worker.iter_mut().zip(sockets).enumerate() {
-            if position == 0 {
-                addresses.push(socket.local_addr().map_err(fail)?);
-            }
-            worker.push((socket, options.clone()));
-        }
-    }
-    let address = config.admin.address;
-    let fail = |source| StartError::Bind { what: "admin", address, source };
-    let admin = std::net::TcpListener::bind(address)
-        .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
-        .and_then(tokio::net::TcpListener::from_std)
-        .map_err(fail)?;
-    let admin_address = admin.local_addr().map_err(fail)?;
+    let inherited = std::mem::take(&mut surroundings.inherited);
+    let addresses = Addresses::take(&config, count, keeper.acceptors(), inherited)?;
     let shared = Arc::new(Shared::new(&config));
-    let (crew, workers, signals) = worker::crew(per_worker, &shared);
+    let (crew, workers, signals) = worker::crew(addresses.per_worker, &shared);
     let timings = Some(Timings::CONTRACT.without_initial_delay());
-    drop(acceptors);
     Ok(Bound {
         config,
         shared,
         crew,
         workers,
         signals,
-        addresses,
-        admin,
-        admin_address,
+        addresses: addresses.listeners,
+        admin: addresses.admin,
+        admin_address: addresses.admin_address,
         keeper,
         timings,
+        succession: Succession::new(surroundings, addresses.held),
     })
 }
 
@@ -156,53 +179,104 @@ impl Bound {
     /// Serves until it is drained, or `commands` has no more senders.
     pub async fn run(self, mut commands: mpsc::Receiver<Command>) -> Result<(), StartError> {
         let state = Arc::new(State::new());
-        // First of all: a large configuration takes a moment, and a liveness probe must not wait.
         let mut keeper = self.keeper;
+        let mut succession = self.succession;
         let certificates = keeper.state().clone();
         let admin = Admin::new(self.shared.clone(), self.crew.clone(), state.clone(), certificates);
-        let admin = tokio::spawn(admin::serve(self.admin, admin));
+        let (stop_admin, (answer, may_answer)) = (Drain::new(), oneshot::channel::<()>());
+        let serve_admin = admin::serve(self.admin, admin, stop_admin.clone());
+        let mut admin = tokio::spawn(async {
+            let _ = may_answer.await;
+            serve_admin.await;
+        });
+        // First of all: a large configuration takes a moment, and a liveness probe must not wait. A
+        // gateway that ran before goes on answering, and is ready.
+        let answer = succession.has_predecessor().then_some(answer);
         let mut discovery = match self.timings {
             Some(timings) => FileDiscovery::with_timings(self.shared.clone(), timings),
             None => FileDiscovery::without_probes(self.shared.clone()),
         };
         discovery.apply(&self.config);
-        let threads = self
-            .workers
-            .into_iter()
-            .map(Worker::start)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(StartError::Worker)?;
+        if !succession.prepared(discovery.all_heard(), &mut commands).await? {
+            return Ok(());
+        }
+        let threads = start(self.workers).await?;
         state.serving();
         let memory = memory::watch(self.shared.clone(), self.signals.drain.clone());
         let memory = tokio::spawn(memory);
+        drop(answer);
         let mut config = self.config;
-        loop {
+        let failed = succession.accepts(&config, &self.crew).await.err();
+        // A take-over that failed this late: what was accepted is served, the rest is not ours.
+        let succeeded = loop {
+            if failed.is_some() {
+                break true;
+            }
             let command = tokio::select! {
-                command = commands.recv() => command,
+                command = succession.next(&mut commands) => command,
                 never = keeper.keep() => match never {},
             };
             match command {
                 Some(Command::Reload(new)) => {
+                    succession.reloading();
                     match apply(&mut config, *new, &self.shared, &mut discovery, &mut keeper).await
                     {
-                        Ok(()) => state.reloaded(),
+                        Ok(()) => {
+                            state.reloaded();
+                            succession.serving(&config);
+                        }
                         Err(error) => {
                             tracing::error!(
                                 "the configuration was not reloaded; the running one stays:\n{error}"
                             );
                             state.reload_failed(error.to_string());
+                            succession.not_reloaded();
                         }
                     }
                 }
-                Some(Command::ReloadFailed(error)) => state.reload_failed(error),
-                Some(Command::Drain) | None => break,
+                Some(Command::ReloadFailed(error)) => {
+                    succession.reloading();
+                    state.reload_failed(error);
+                    succession.not_reloaded();
+                }
+                Some(Command::HandedOver(HandedOver { pid })) => {
+                    tracing::info!(pid, "taken over by a new process");
+                    break true;
+                }
+                Some(Command::Drain) | None => break false,
             }
+        };
+        let farewell = if succeeded {
+            // Who asks on a connection that is open still hears that the gateway is ready: it is.
+            stop_admin.begin();
+            succession.end_of_predecessor(&config)
+        } else {
+            state.draining();
+            succession.end(&config)
+        };
+        let clean = drain(&config, &self.signals, &self.crew, threads, &mut commands, farewell);
+        if clean.await && succeeded {
+            let _ = tokio::time::timeout(config.timeouts.drain, &mut admin).await;
         }
-        drain(&config, &state, &self.signals, &self.crew, threads, &mut commands).await;
         admin.abort();
         memory.abort();
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
+}
+
+/// Starts all workers and waits until they accept.
+async fn start(workers: Vec<Worker>) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let mut threads = Vec::new();
+    let mut accepting = Vec::new();
+    for worker in workers {
+        let (thread, accepts) = worker.start().map_err(StartError::Worker)?;
+        threads.push(thread);
+        accepting.push(accepts);
+    }
+    for accepts in accepting {
+        accepts.await.map_err(|lost| StartError::Worker(io::Error::other(lost)))?;
+    }
+    Ok(threads)
 }
 
 /// All of it, or nothing. What cannot change while the process runs is said, not ignored.
@@ -247,24 +321,24 @@ async fn apply(
 /// commands end each wait.
 async fn drain(
     config: &Config,
-    state: &State,
     signals: &Signals,
     crew: &Crew,
     threads: Vec<JoinHandle<()>>,
     commands: &mut mpsc::Receiver<Command>,
-) {
-    state.draining();
-    if !config.timeouts.drain_delay.is_zero() {
-        tracing::info!(delay = ?config.timeouts.drain_delay, "not ready any more; still accepting");
+    farewell: Farewell,
+) -> bool {
+    if !farewell.delay.is_zero() {
+        tracing::info!(delay = ?farewell.delay, "not ready any more; still accepting");
     }
     let mut ended = JoinSet::new();
     for thread in threads {
         ended.spawn_blocking(move || thread.join());
     }
     let work = async {
-        tokio::time::sleep(config.timeouts.drain_delay).await;
-        signals.stop_accepting.iter().for_each(crate::shutdown::Drain::begin);
-        signals.drain.iter().for_each(crate::shutdown::Drain::begin);
+        tokio::time::sleep(farewell.delay).await;
+        farewell.held.release();
+        signals.stop_accepting.iter().for_each(Drain::begin);
+        signals.drain.iter().for_each(|drain| drain.begin_patiently(farewell.patience));
         tracing::info!(connections = crew.open(), limit = ?config.timeouts.drain, "draining");
         let emptied = async { while ended.join_next().await.is_some() {} };
         tokio::time::timeout(config.timeouts.drain, emptied).await.is_ok()
@@ -285,10 +359,12 @@ async fn drain(
         tracing::info!("drained");
     } else {
         tracing::warn!(connections = crew.open(), "ending with connections still open");
-        signals.stop_accepting.iter().for_each(crate::shutdown::Drain::begin);
-        signals.drain.iter().for_each(crate::shutdown::Drain::begin);
+        farewell.held.release();
+        signals.stop_accepting.iter().for_each(Drain::begin);
+        signals.drain.iter().for_each(Drain::begin);
         signals.end.begin();
     }
+    clean
 }
 
 impl From<reload::Change> for Command {

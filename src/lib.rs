@@ -35,9 +35,11 @@
 //!
 //! [`app`] wires everything; [`discovery`] tells the route table what there is
 //! and probes endpoints ([`upstream::health`]); [`admin`] shows the operator;
-//! [`dev`] runs a command as an app on a laptop; [`cli`] is the command line.
-//! [`config`], [`clock`], [`shutdown`], [`fields`], [`rate_limit`], [`message`] and
-//! [`body`] are the plain values below all of them.
+//! [`dev`] runs a command as an app on a laptop; [`takeover`] is a restart without
+//! losing a call; [`inherited`] and [`supervisor`] are what a service manager gives
+//! and hears; [`cli`] is the command line. [`config`], [`clock`], [`shutdown`],
+//! [`fields`], [`rate_limit`], [`message`] and [`body`] are the plain values below
+//! all of them.
 //!
 //! # Tenets, in rank order
 //!
@@ -58,11 +60,14 @@ pub mod gateway;
 pub mod http1;
 pub mod http2;
 pub mod ids;
+pub mod inherited;
 mod io;
 pub mod listener;
 pub mod message;
 pub mod rate_limit;
 pub mod shutdown;
+pub mod supervisor;
+pub mod takeover;
 pub mod telemetry;
 pub mod upstream;
 pub mod worker;

@@ -31,8 +31,8 @@ pub mod transport;
 use proxy_protocol::Refused;
 use tls::{Accepted, Acceptor, Turns};
 
-/// How long a connection that has not brought a request when the gateway begins to drain may
-/// take to bring its only one.
+/// How long a connection that waits for a request when the gateway begins to drain may take to bring
+/// its last one.
 const LATE: Duration = Duration::from_millis(200);
 
 /// What one listener asks of its connections; shared by all workers.
@@ -143,7 +143,7 @@ async fn in_time<T>(
         }
         if !hurried && drain.poll_draining(cx).is_ready() {
             hurried = true;
-            deadline.set_in(limit.min(LATE));
+            deadline.set_in(limit.min(drain.patience(LATE)));
         }
         deadline.poll_passed(cx).map(|()| None)
     })

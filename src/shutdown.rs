@@ -7,8 +7,9 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
@@ -23,6 +24,8 @@ struct State {
     relieving: AtomicBool,
     /// How often registrations were used up by a bell that was not the drain's.
     rings: AtomicU64,
+    /// Milliseconds; 0: no more than a step has by itself.
+    patience: AtomicU64,
     begun: Arc<Notify>,
 }
 
@@ -30,6 +33,14 @@ impl Drain {
     /// A signal not yet given.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Gives the signal, where nothing hurries: connections on which nobody asks anything are left
+    /// open for a last request as long as this.
+    pub fn begin_patiently(&self, patience: Duration) {
+        let patience = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        self.0.patience.store(patience, Ordering::SeqCst);
+        self.begin();
     }
 
     /// Gives the signal.
@@ -110,6 +121,19 @@ impl DrainWatch {
     /// Whether it is time to drain.
     pub fn is_draining(&self) -> bool {
         self.drain.is_draining()
+    }
+
+    /// Whether the drain leaves connections time for one more request.
+    pub fn is_patient(&self) -> bool {
+        self.patience(Duration::ZERO) > Duration::ZERO
+    }
+
+    /// How long a connection on which nobody asks anything is left open in the drain: `usual`, or
+    /// more.
+    pub fn patience(&self, usual: Duration) -> Duration {
+        // Whoever saw the signal sees what came with it.
+        fence(Ordering::Acquire);
+        usual.max(Duration::from_millis(self.drain.0.patience.load(Ordering::Relaxed)))
     }
 }
 

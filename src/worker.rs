@@ -9,46 +9,30 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
-use crate::gateway::overload::Load;
 use crate::gateway::{Gateway, Shared};
-use crate::listener::accept::{accept, accept_rest};
+use crate::listener::accept::{accept, accept_rest, listen};
 use crate::listener::{Listener, Local};
 use crate::shutdown::Drain;
 use crate::telemetry::metrics::WorkerMetrics;
 
+mod crew;
 mod pace;
+
+pub use crew::Crew;
+use crew::{Handover, Member};
 
 /// Tasks polled between two looks at the sockets. The default of 61 looks too
 /// often under load: 200 was measured best at 512 connections.
 const EVENT_INTERVAL: u32 = 200;
 /// How often idle connections to endpoints are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
-
-/// A connection on its way to a less loaded worker.
-struct Handover {
-    stream: std::net::TcpStream,
-    address: SocketAddr,
-    listener: Arc<Listener>,
-}
-
-/// What the workers know of each other.
-pub struct Crew {
-    open: AtomicUsize,
-    members: Vec<Member>,
-}
-
-struct Member {
-    load: AtomicUsize,
-    metrics: Arc<WorkerMetrics>,
-    inbox: mpsc::UnboundedSender<Handover>,
-}
 
 /// One worker before it runs.
 pub struct Worker {
@@ -85,11 +69,10 @@ pub fn crew(
         .iter()
         .map(|_| {
             let (inbox, receiver) = mpsc::unbounded_channel();
-            let member = Member { load: AtomicUsize::new(0), metrics: Arc::default(), inbox };
-            (member, receiver)
+            (Member::new(inbox), receiver)
         })
         .unzip();
-    let crew = Arc::new(Crew { open: AtomicUsize::new(0), members });
+    let crew = Arc::new(Crew::new(members));
     let mut signals = Signals { drain: Vec::new(), stop_accepting: Vec::new(), end: Drain::new() };
     let workers = listeners
         .into_iter()
@@ -106,57 +89,31 @@ pub fn crew(
     (crew, workers, signals)
 }
 
-impl Crew {
-    /// Connections of callers that are open.
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// Each worker's counters.
-    pub fn metrics(&self) -> impl Iterator<Item = &Arc<WorkerMetrics>> {
-        self.members.iter().map(|member| &member.metrics)
-    }
-
-    /// The load of a worker, which reads the others'.
-    fn load(&self, index: usize) -> Rc<Load> {
-        let cells = self.metrics().map(|metrics| metrics.load.clone()).enumerate();
-        let (own, others): (Vec<_>, Vec<_>) = cells.partition(|(other, _)| *other == index);
-        let own = own.into_iter().next().map(|(_, cell)| cell).unwrap_or_default();
-        Load::new(own, others.into_iter().map(|(_, cell)| cell).collect())
-    }
-
-    /// The least loaded other worker, if `index` has clearly more than it: more
-    /// than one connection, and more than an eighth.
-    fn relief(&self, index: usize) -> Option<&Member> {
-        let own = self.members.get(index)?.load.load(Ordering::Relaxed);
-        let least = self.members.iter().min_by_key(|member| member.load.load(Ordering::Relaxed))?;
-        let less = least.load.load(Ordering::Relaxed);
-        (own > less + 1 + less / 8).then_some(least)
-    }
-}
-
 impl Worker {
-    /// Starts the thread; it ends when its connections have ended after a drain.
-    pub fn start(self) -> io::Result<std::thread::JoinHandle<()>> {
+    /// Starts the thread; it ends when its connections have ended after a drain. Tells when it
+    /// accepts from all of its sockets.
+    pub fn start(self) -> io::Result<(std::thread::JoinHandle<()>, oneshot::Receiver<()>)> {
+        let (accepts, accepting) = oneshot::channel();
         let name = format!("worker-{}", self.index);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .event_interval(EVENT_INTERVAL)
             .build()?;
-        std::thread::Builder::new().name(name).spawn(move || {
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
             let tasks = LocalSet::new();
-            tasks.block_on(&runtime, self.run());
-        })
+            tasks.block_on(&runtime, self.run(accepts));
+        });
+        thread.map(|thread| (thread, accepting))
     }
 
-    async fn run(mut self) {
+    async fn run(mut self, accepts: oneshot::Sender<()>) {
         let gateway = Gateway::new(self.shared.clone(), self.crew.load(self.index));
         let own = Rc::new(Own::new(self.index, self.crew.clone()));
         let housekeeping = tokio::task::spawn_local(housekeeping(gateway.clone(), own.clone()));
         let measuring = tokio::task::spawn_local(pace::measure(gateway.clone()));
         let mut accepting = Vec::new();
         for (socket, listener) in std::mem::take(&mut self.listeners) {
-            match TcpListener::from_std(socket) {
+            match listen(&socket).and_then(|()| TcpListener::from_std(socket)) {
                 Ok(socket) => accepting.push(tokio::task::spawn_local(accept_all(
                     socket,
                     listener,
@@ -165,9 +122,11 @@ impl Worker {
                     self.drain.clone(),
                     self.stop_accepting.clone(),
                 ))),
-                Err(error) => tracing::error!(%error, "a listening socket is lost"),
+                // Without it the process must not be taken for one that accepts.
+                Err(error) => return tracing::error!(%error, "a listening socket is lost"),
             }
         }
+        let _ = accepts.send(());
         loop {
             tokio::select! {
                 handed = self.inbox.recv() => {
@@ -195,6 +154,7 @@ impl Worker {
         }
         housekeeping.abort();
         measuring.abort();
+        own.seen(u64::MAX);
     }
 }
 
@@ -218,6 +178,12 @@ impl Own {
     fn count(&self, field: impl Fn(&WorkerMetrics) -> &AtomicU64) {
         if let Some(member) = self.member() {
             field(&member.metrics).fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn seen(&self, at: u64) {
+        if let Some(member) = self.member() {
+            member.seen.store(at, Ordering::Relaxed);
         }
     }
 
@@ -364,6 +330,7 @@ async fn housekeeping(gateway: Rc<Gateway>, own: Rc<Own>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        own.seen(own.crew.age());
         let pool = gateway.upstream().pool();
         pool.set_limit(gateway.shared().settings.load().limits.upstream_idle);
         pool.sweep();

@@ -28,7 +28,8 @@ const FLOORS: &[&[&str]] = &[
     &["fields", "rate_limit", "telemetry"],
     &["config"],
     &["error"],
-    &["ids", "clock", "io", "shutdown"],
+    &["takeover"],
+    &["ids", "clock", "io", "shutdown", "inherited", "supervisor"],
 ];
 
 /// One dependency, one door: who may name a crate, and why only there.
@@ -42,6 +43,7 @@ const DOORS: &[(&str, &[&str], &str)] = &[
     ("rustls::", &["listener/tls"], "one place where keys, versions and sessions are decided"),
     ("rcgen::", &["dev"], "only a laptop needs certificates that nobody issued"),
     ("x509_cert::", &["listener/tls"], "what certificates say is read where they are used"),
+    ("listenfd::", &["inherited"], "descriptors come out of the environment in one place"),
     ("notify::", &["config/reload"], "one watcher of files"),
     ("prometheus_client::", &["admin"], "the data path counts plain atomics"),
 ];

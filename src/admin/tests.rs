@@ -65,7 +65,7 @@ impl Gateway {
         let address = listener.local_addr().expect("an address");
         let certificates = Arc::new(Certificates::default());
         let admin = Admin::new(shared.clone(), crew.clone(), state.clone(), certificates.clone());
-        let task = tokio::spawn(serve(listener, admin)).abort_handle();
+        let task = tokio::spawn(serve(listener, admin, Drain::new())).abort_handle();
         let gateway = Self { shared, crew, state, certificates, address, task };
         gateway.route("hello-acme.ignite.dodil.cloud").endpoints[1].set_ready(false);
         gateway

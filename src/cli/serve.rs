@@ -7,8 +7,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::mpsc;
 
 use super::{Failure, signals};
-use crate::app::{self, Command};
+use crate::app::{self, Command, StartError, Surroundings};
 use crate::config::{file, reload};
+use crate::inherited::Inherited;
+use crate::supervisor::Supervisor;
+use crate::takeover::{self, Door, Predecessor};
 use crate::telemetry::log;
 
 /// Arguments of `serve`.
@@ -17,9 +20,20 @@ pub(super) struct Arguments {
     /// The configuration file; `config/gateway.toml` shows every setting
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Take over from the gateway that runs: get its listening sockets, and let it finish its calls
+    /// and end once this one serves. Without one, start as usual
+    #[arg(long)]
+    takeover: bool,
+    /// The Unix socket for it, of both processes; without it `takeover.sock` in
+    /// `$RUNTIME_DIRECTORY`, which systemd sets, or `ignite-gateway-takeover.sock` in
+    /// `$XDG_RUNTIME_DIR`
+    #[arg(long, value_name = "PATH")]
+    takeover_socket: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    // First of all: nothing else may have opened a descriptor or started a thread.
+    let passed = Inherited::from_environment().map_err(Failure::usage)?;
     // Read before it is loaded: a change in between is noticed when the watch begins.
     let known = std::fs::read(&arguments.config).ok();
     let loaded = file::load(&arguments.config, file::environment()).map_err(Failure::usage)?;
@@ -32,7 +46,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         // Before anybody can know of this process: a signal must not meet it unprepared.
         let (commands, receiver) = mpsc::channel::<Command>(8);
         signals::forward(commands.clone(), arguments.config.clone()).map_err(Failure::running)?;
-        let bound = app::bind(loaded.config).map_err(refused)?;
+        let surroundings = surroundings(arguments, passed).await.map_err(refused)?;
+        let bound = app::bind_among(loaded.config, surroundings).map_err(refused)?;
         for address in bound.addresses() {
             tracing::info!(%address, "listening");
         }
@@ -46,7 +61,45 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     })
 }
 
-fn refused(error: app::StartError) -> Failure {
+/// What this process is given: sockets of a running gateway or of a service manager.
+async fn surroundings(
+    arguments: &Arguments,
+    passed: Inherited,
+) -> Result<Surroundings, StartError> {
+    let explicit = arguments.takeover_socket.clone();
+    let is_asked_for = explicit.is_some() || arguments.takeover;
+    let place = explicit.or_else(takeover::default_path);
+    let met = match &place {
+        Some(place) if arguments.takeover => Predecessor::meet(place).await?,
+        None if arguments.takeover => return Err(StartError::NoPlace),
+        _ => None,
+    };
+    let (predecessor, inherited) = match met {
+        Some((predecessor, sockets)) => (Some(predecessor), sockets),
+        None => (None, passed),
+    };
+    if let (true, None, Some(place)) = (arguments.takeover, &predecessor, &place) {
+        tracing::info!(place = %place.display(), "no gateway runs there to take over from");
+    }
+    let door = match place {
+        Some(place) => match Door::beside(place, predecessor.is_some()).await {
+            Ok(door) => Some(door),
+            Err(error) if is_asked_for => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "no other process can take over from this one"
+                );
+                None
+            }
+        },
+        None => None,
+    };
+    let supervisor = Supervisor::from_environment();
+    Ok(Surroundings { inherited, predecessor, door, supervisor })
+}
+
+fn refused(error: StartError) -> Failure {
     if error.is_usage() { Failure::usage(error) } else { Failure::running(error) }
 }
 

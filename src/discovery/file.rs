@@ -5,7 +5,9 @@
 //! endpoint that stays keeps its readiness, its counters and its connections.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
@@ -32,6 +34,8 @@ struct Probe {
     /// Whether its reports count. An abort is not at once: a report may be on its way on another
     /// thread, and must not undo what was decided since.
     counts: Arc<Mutex<bool>>,
+    /// Whether it had a result.
+    heard: Arc<AtomicBool>,
 }
 
 impl Probe {
@@ -79,6 +83,13 @@ impl FileDiscovery {
             }
         }
         self.probe(config);
+    }
+
+    /// Waits until each endpoint was asked once whether it is ready.
+    pub async fn all_heard(&self) {
+        while self.probes.values().any(|probe| !probe.heard.load(Ordering::Relaxed)) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     /// Starts the probes that are missing and ends those of nothing.
@@ -135,6 +146,8 @@ fn start(route: &Route, endpoint: &Arc<Endpoint>, path: &str, timings: Timings) 
     let (watched, protocol) = (path.clone(), route.protocol);
     let counts = Arc::new(Mutex::new(true));
     let counted = counts.clone();
+    let heard = Arc::new(AtomicBool::new(false));
+    let heard_now = heard.clone();
     let task = tokio::spawn(async move {
         let address = endpoint.address();
         let speech = || speech(protocol, &endpoint);
@@ -151,10 +164,11 @@ fn start(route: &Route, endpoint: &Arc<Endpoint>, path: &str, timings: Timings) 
             } else if let (false, true, Err(error)) = (report.ready, was_ready, &report.outcome) {
                 tracing::warn!(%app, %address, path = watched, %error, "endpoint is not ready");
             }
+            heard_now.store(true, Ordering::Relaxed);
         })
         .await;
     });
-    Probe { path, protocol, task: task.abort_handle(), counts }
+    Probe { path, protocol, task: task.abort_handle(), counts, heard }
 }
 
 fn speech(protocol: Protocol, endpoint: &Endpoint) -> Speech {

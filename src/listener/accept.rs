@@ -5,7 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use rustix::net::sockopt::socket_acceptconn;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 
 /// Connections that may wait to be accepted.
@@ -29,7 +30,70 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpLi
     Ok(sockets)
 }
 
+/// Binds more sockets beside those of one address that another process bound, until there are
+/// `count`. None where they do not share the address, or must not: [`deal`] makes do with them.
+///
+/// They do not [`listen`]: until this process accepts, the kernel must not put a connection there.
+pub fn bind_beside(
+    mut sockets: Vec<std::net::TcpListener>,
+    count: usize,
+) -> io::Result<Vec<std::net::TcpListener>> {
+    for socket in &sockets {
+        if !SockRef::from(socket).reuse_port()? {
+            return Ok(sockets);
+        }
+    }
+    let Some(address) = sockets.first().map(std::net::TcpListener::local_addr).transpose()? else {
+        return Ok(sockets);
+    };
+    while sockets.len() < count {
+        match bind_silent(address, true) {
+            Ok(socket) => sockets.push(socket.into()),
+            Err(error) => {
+                tracing::debug!(%error, %address, "the workers share the sockets that are there");
+                break;
+            }
+        }
+    }
+    Ok(sockets)
+}
+
+/// Deals the sockets of one address to `count` workers.
+///
+/// Each one is accepted from, however many there are: a connection that the kernel put into a
+/// socket's queue is found nowhere else. Workers that would have none share one with another.
+pub fn deal(
+    sockets: Vec<std::net::TcpListener>,
+    count: usize,
+) -> io::Result<Vec<Vec<std::net::TcpListener>>> {
+    let shared = (sockets.len()..count).filter_map(|worker| {
+        let position = worker.checked_rem(sockets.len())?;
+        sockets.get(position).map(std::net::TcpListener::try_clone)
+    });
+    let shared = shared.collect::<io::Result<Vec<_>>>()?;
+    let mut hands: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
+    for (position, socket) in sockets.into_iter().chain(shared).enumerate() {
+        let hand = position.checked_rem(count).and_then(|worker| hands.get_mut(worker));
+        if let Some(hand) = hand {
+            hand.push(socket);
+        }
+    }
+    Ok(hands)
+}
+
+/// Listens where a socket does not yet.
+pub fn listen(socket: &std::net::TcpListener) -> io::Result<()> {
+    if socket_acceptconn(socket)? { Ok(()) } else { SockRef::from(socket).listen(BACKLOG) }
+}
+
 fn bind_one(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
+    let socket = bind_silent(address, shared)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Bound, and nothing waits in it yet.
+fn bind_silent(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
@@ -37,8 +101,7 @@ fn bind_one(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListen
     // Accepted sockets inherit it: no system call per connection.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// The next connection. An error of one connection is passed over; one of the
@@ -56,10 +119,12 @@ pub async fn accept(listener: &TcpListener) -> (tokio::net::TcpStream, SocketAdd
     }
 }
 
-/// The connections that wait in a listening socket that is about to be closed.
+/// The connections that wait in a listening socket that is about to be closed: no more than can
+/// wait at one time, as another process may take over the socket and its newcomers with it.
 pub fn accept_rest(listener: TcpListener) -> Vec<(tokio::net::TcpStream, SocketAddr)> {
     let Ok(socket) = listener.into_std() else { return Vec::new() };
     std::iter::from_fn(|| socket.accept().ok())
+        .take(BACKLOG.unsigned_abs() as usize)
         .filter_map(|(stream, address)| {
             stream.set_nonblocking(true).ok()?;
             Some((tokio::net::TcpStream::from_std(stream).ok()?, address))

@@ -86,6 +86,8 @@ enum Next {
     Refused(Error),
     /// The caller speaks HTTP/2 without having asked, RFC 9113 section 3.3.
     Http2,
+    /// Nothing came, and the caller may be told so in peace.
+    Over,
     Closed,
 }
 
@@ -122,6 +124,7 @@ pub async fn serve<S: Transport>(
                 let (stream, input) = (stream.into_inner(), input.into_inner().buffer);
                 return Box::pin(super::http2::serve(stream, input, peer, gateway, drain)).await;
             }
+            Next::Over => return connection.close().await,
             Next::Closed => return connection.stream.borrow_mut().close(),
         }
         first = false;
@@ -195,15 +198,13 @@ impl<S: Transport> Connection<S> {
                     Poll::Ready(Ok(_)) => {}
                     Poll::Pending => {
                         if !begun && !hurried && drain.poll_draining(cx).is_ready() {
-                            if !first {
-                                return Poll::Ready(Next::Closed);
-                            }
+                            // A request may be on its way: it is answered, as the last one.
                             hurried = true;
-                            inbound.deadline.set_in(LATE);
+                            inbound.deadline.set_in(idle.min(drain.patience(LATE)));
                         }
                         // One that was in use a moment ago may have a request under way to us; it
                         // ends with the next answer.
-                        if !begun && parked && drain.poll_unwanted(cx).is_ready() {
+                        if !begun && parked && !hurried && drain.poll_unwanted(cx).is_ready() {
                             return Poll::Ready(Next::Closed);
                         }
                         if !inbound.deadline.is_set() {
@@ -218,8 +219,11 @@ impl<S: Transport> Connection<S> {
                             inbound.deadline.set_in(idle.saturating_sub(PARK));
                             continue;
                         }
-                        let late = begun.then_some(Next::Refused(Error::CallerTimeout));
-                        return Poll::Ready(late.unwrap_or(Next::Closed));
+                        return Poll::Ready(match begun {
+                            true => Next::Refused(Error::CallerTimeout),
+                            false if drain.is_draining() && drain.is_patient() => Next::Over,
+                            false => Next::Closed,
+                        });
                     }
                 }
             }
@@ -265,13 +269,20 @@ impl<S: Transport> Connection<S> {
             }
         };
         // Read only now: the signal may have come while the app worked.
-        call.keep_alive &= !drain.is_unwanted();
+        call.keep_alive &= !drain.is_unwanted() || (drain.is_patient() && self.has_pipelined());
         let refused = record.as_ref().is_some_and(Record::is_of_a_late_worker);
         let end = self.respond(response, record, call, settings).await;
         if refused && end == End::KeepAlive {
             Box::pin(tokio::time::sleep(PENALTY)).await;
         }
         end
+    }
+
+    /// Whether there is more than the request under way: it came before anybody could know that
+    /// this connection ends.
+    fn has_pipelined(&self) -> bool {
+        let inbound = self.inbound.borrow();
+        inbound.decoder.is_done() && !inbound.buffer.is_empty()
     }
 
     fn request(self: &Rc<Self>, head: RequestHead, settings: &Settings) -> Request {

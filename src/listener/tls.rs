@@ -90,7 +90,7 @@ impl Acceptor {
         let limit = settings.limits.handshakes;
         let late = async {
             poll_fn(|cx| drain.poll_draining(cx)).await;
-            tokio::time::sleep(LATE).await;
+            tokio::time::sleep(drain.patience(LATE)).await;
         };
         let start = tokio::select! {
             biased;

@@ -14,11 +14,11 @@ use serde_json::Value;
 
 use crate::support::{Caller, EchoHeads, LIMIT, ScriptedApp, Signal, eventually};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_ignite-gateway");
+pub const BINARY: &str = env!("CARGO_BIN_EXE_ignite-gateway");
 const SOON: Duration = Duration::from_secs(3);
 
 /// The binary with nothing of this process's environment.
-fn command(arguments: &[&str]) -> Command {
+pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.args(arguments).stdin(Stdio::null());
@@ -32,7 +32,7 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn finish(mut child: Child) -> Output {
+pub fn finish(mut child: Child) -> Output {
     wait(&mut child, LIMIT);
     child.wait_with_output().unwrap()
 }
@@ -57,7 +57,7 @@ fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn stderr(output: &Output) -> String {
+pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -80,6 +80,12 @@ impl Serve {
     pub fn start_with(config: &Path, environment: &[(&str, &str)]) -> Self {
         let mut command = command(&["serve", "--config", config.to_str().unwrap()]);
         command.envs(environment.iter().copied());
+        Self::launch(command)
+    }
+
+    /// Starts a command that is `serve`, and waits until it does.
+    #[track_caller]
+    pub fn launch(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let out = BufReader::new(child.stdout.take().unwrap());
@@ -131,7 +137,7 @@ impl Serve {
 
     /// Waits for a line that contains `text`; `count` of them.
     #[track_caller]
-    fn wait_lines(&self, text: &str, count: usize) {
+    pub fn wait_lines(&self, text: &str, count: usize) {
         let found = || self.lines().iter().filter(|line| line.contains(text)).count();
         let start = Instant::now();
         while found() < count {
@@ -140,12 +146,12 @@ impl Serve {
         }
     }
 
-    fn kill(&self, signal: Kill) {
+    pub fn kill(&self, signal: Kill) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
     }
 
-    fn status(&self, host: &str) -> u16 {
+    pub fn status(&self, host: &str) -> u16 {
         let mut caller = Caller::to(self.address);
         caller.send(format!("GET / HTTP/1.1\r\nHost: {host}.ignite.test\r\n\r\n"));
         caller.read_response().status
@@ -162,8 +168,14 @@ impl Serve {
 
     /// Ends it by SIGTERM; its lines.
     #[track_caller]
-    pub fn finish(mut self) -> Vec<String> {
+    pub fn finish(self) -> Vec<String> {
         self.kill(Kill::TERM);
+        self.wait_end()
+    }
+
+    /// Waits until it has ended by itself, clean; its lines.
+    #[track_caller]
+    pub fn wait_end(mut self) -> Vec<String> {
         let status = wait(&mut self.child, LIMIT);
         assert_eq!(status.code(), Some(0), "{:#?}", self.lines());
         self.reader.take().unwrap().join().unwrap();
@@ -196,7 +208,7 @@ impl Folder {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 

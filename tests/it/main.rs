@@ -45,6 +45,8 @@ mod streaming;
 mod streaming_http2;
 mod streaming_memory;
 mod support;
+mod takeover;
+mod takeover_load;
 mod tls;
 mod trailers;
 mod upgrade;

@@ -1,0 +1,94 @@
+//! What the workers know of each other: how many connections each has, whether
+//! each is still at work, and the way to hand one a connection.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::gateway::overload::Load;
+use crate::listener::Listener;
+use crate::telemetry::metrics::WorkerMetrics;
+
+/// A connection on its way to a less loaded worker.
+pub(super) struct Handover {
+    pub(super) stream: std::net::TcpStream,
+    pub(super) address: SocketAddr,
+    pub(super) listener: Arc<Listener>,
+}
+
+/// What the workers know of each other.
+pub struct Crew {
+    pub(super) open: AtomicUsize,
+    pub(super) members: Vec<Member>,
+    since: Instant,
+}
+
+/// One of them, as the others see it.
+pub(super) struct Member {
+    /// Its connections.
+    pub(super) load: AtomicUsize,
+    pub(super) metrics: Arc<WorkerMetrics>,
+    pub(super) inbox: mpsc::UnboundedSender<Handover>,
+    /// When it was last seen at work, in milliseconds of the crew's life.
+    pub(super) seen: AtomicU64,
+}
+
+impl Member {
+    /// A worker that has no connection yet.
+    pub(super) fn new(inbox: mpsc::UnboundedSender<Handover>) -> Self {
+        let (load, seen) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self { load, metrics: Arc::default(), inbox, seen }
+    }
+}
+
+impl Crew {
+    /// A crew whose age is counted from now.
+    pub(super) fn new(members: Vec<Member>) -> Self {
+        Self { open: AtomicUsize::new(0), members, since: Instant::now() }
+    }
+
+    /// Connections of callers that are open.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Whether every worker was seen at work within `limit`, or has ended.
+    pub fn works(&self, limit: Duration) -> bool {
+        let now = self.age();
+        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.members
+            .iter()
+            .all(|member| now.saturating_sub(member.seen.load(Ordering::Relaxed)) <= limit)
+    }
+
+    /// Milliseconds of its life.
+    pub(super) fn age(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Each worker's counters.
+    pub fn metrics(&self) -> impl Iterator<Item = &Arc<WorkerMetrics>> {
+        self.members.iter().map(|member| &member.metrics)
+    }
+
+    /// The load of a worker, which reads the others'.
+    pub(super) fn load(&self, index: usize) -> Rc<Load> {
+        let cells = self.metrics().map(|metrics| metrics.load.clone()).enumerate();
+        let (own, others): (Vec<_>, Vec<_>) = cells.partition(|(other, _)| *other == index);
+        let own = own.into_iter().next().map(|(_, cell)| cell).unwrap_or_default();
+        Load::new(own, others.into_iter().map(|(_, cell)| cell).collect())
+    }
+
+    /// The least loaded other worker, if `index` has clearly more than it: more
+    /// than one connection, and more than an eighth.
+    pub(super) fn relief(&self, index: usize) -> Option<&Member> {
+        let own = self.members.get(index)?.load.load(Ordering::Relaxed);
+        let least = self.members.iter().min_by_key(|member| member.load.load(Ordering::Relaxed))?;
+        let less = least.load.load(Ordering::Relaxed);
+        (own > less + 1 + less / 8).then_some(least)
+    }
+}
