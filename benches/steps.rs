@@ -200,7 +200,7 @@ fn whole(criterion: &mut Criterion) {
         tokio::task::spawn_local(app(listener));
         let gateway: Rc<Gateway> = Gateway::new(shared, Load::alone());
         let (caller, stream) = tokio::io::duplex(64 << 10);
-        let peer = Peer::new("192.0.2.7:4000".parse().unwrap(), &[]);
+        let peer = Rc::new(Peer::new("192.0.2.7:4000".parse().unwrap(), &[]));
         tokio::task::spawn_local(connection::serve(stream, peer, gateway, Drain::new().watch()));
         caller
     });

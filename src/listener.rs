@@ -65,36 +65,53 @@ impl Listener {
     /// Serves one connection to its end; an error if it did not come as far as HTTP.
     pub async fn serve(
         &self,
-        mut stream: TcpStream,
+        stream: TcpStream,
         address: SocketAddr,
+        local: Rc<Local>,
+        gateway: Rc<Gateway>,
+        drain: DrainWatch,
+    ) -> Result<(), Refused> {
+        let peer = Peer::new(address, &gateway.settings().trusted_proxies);
+        if self.proxy_protocol || self.tls.is_some() {
+            // In a box of its own, as is within it what only a beginning or an end needs: it would
+            // otherwise be part of every connection as long as it lives.
+            return Box::pin(self.introduce(stream, peer, local, gateway, drain)).await;
+        }
+        connection::serve(stream, Rc::new(peer), gateway, drain).await;
+        Ok(())
+    }
+
+    /// The same, where something is asked of the connection before its first request.
+    async fn introduce(
+        &self,
+        mut stream: TcpStream,
+        mut peer: Peer,
         local: Rc<Local>,
         gateway: Rc<Gateway>,
         mut drain: DrainWatch,
     ) -> Result<(), Refused> {
-        let settings = gateway.settings();
-        let mut peer = Peer::new(address, &settings.trusted_proxies);
         if self.proxy_protocol {
-            peer = announced(&mut stream, peer, &gateway, &mut drain).await?;
+            peer = Box::pin(announced(&mut stream, peer, &gateway, &mut drain)).await?;
         }
         let Some(tls) = &self.tls else {
-            connection::serve(stream, peer, gateway, drain).await;
+            connection::serve(stream, Rc::new(peer), gateway, drain).await;
             return Ok(());
         };
+        let settings = gateway.settings();
         let counts = &local.metrics.handshakes;
-        // In a box of its own: what a handshake needs would otherwise be part of every connection.
         let accepted = Box::pin(tls.accept(stream, &settings, &local.turns, counts, &mut drain));
         match accepted.await {
             Accepted::Session(stream) if stream.is_http2() => {
-                let peer = peer.over_tls(stream.certificate());
+                let peer = Rc::new(peer.over_tls(stream.certificate()));
                 http2::serve(stream, BytesMut::new(), peer, gateway, drain).await;
             }
             Accepted::Session(stream) => {
-                let peer = peer.over_tls(stream.certificate());
+                let peer = Rc::new(peer.over_tls(stream.certificate()));
                 connection::serve(stream, peer, gateway, drain).await;
             }
             Accepted::Plain(stream) => {
                 let error = Error::Malformed(Malformed::PlainHttp);
-                connection::refuse(stream, &error, &peer, &gateway).await;
+                Box::pin(connection::refuse(stream, &error, &peer, &gateway)).await;
             }
             Accepted::Failed => {}
         }

@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -80,6 +81,20 @@ struct Inbound {
     deadline: Deadline,
 }
 
+impl Inbound {
+    /// Reads once. A connection that waits without a buffer gets one when there is something to read.
+    fn poll_read<S: Transport>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if self.buffer.capacity() == 0 {
+            ready!(stream.poll_readable(cx))?;
+        }
+        poll_read(stream, &mut self.buffer, self.expected, cx)
+    }
+}
+
 /// What a wait for a request came to.
 enum Next {
     Request(Box<RequestHead>),
@@ -94,7 +109,7 @@ enum Next {
 /// Serves a caller until either side is done.
 pub async fn serve<S: Transport>(
     stream: S,
-    peer: Peer,
+    peer: Rc<Peer>,
     gateway: Rc<Gateway>,
     mut drain: DrainWatch,
 ) {
@@ -111,7 +126,7 @@ pub async fn serve<S: Transport>(
                 let end = call.await;
                 match end {
                     End::KeepAlive => {}
-                    End::Close => return connection.close().await,
+                    End::Close => return Box::pin(connection.close()).await,
                     End::Broken => return,
                 }
             }
@@ -124,7 +139,7 @@ pub async fn serve<S: Transport>(
                 let (stream, input) = (stream.into_inner(), input.into_inner().buffer);
                 return Box::pin(super::http2::serve(stream, input, peer, gateway, drain)).await;
             }
-            Next::Over => return connection.close().await,
+            Next::Over => return Box::pin(connection.close()).await,
             Next::Closed => return connection.stream.borrow_mut().close(),
         }
         first = false;
@@ -171,9 +186,9 @@ impl<S: Transport> Connection<S> {
     /// force when its first byte comes.
     async fn next(&self, gateway: &Gateway, first: bool, drain: &mut DrainWatch) -> Next {
         let mut settings = gateway.settings();
-        let timeouts = settings.timeouts;
+        let (header, keepalive) = (settings.timeouts.header, settings.timeouts.keepalive);
         let (mut begun, mut hurried, mut parked) = (false, false, false);
-        let idle = if first { timeouts.header } else { timeouts.keepalive };
+        let idle = if first { header } else { keepalive };
         let next = poll_fn(|cx| {
             let inbound = &mut *self.inbound.borrow_mut();
             loop {
@@ -189,10 +204,9 @@ impl<S: Transport> Connection<S> {
                 }
                 if !begun && !inbound.buffer.is_empty() {
                     begun = true;
-                    inbound.deadline.set_in(timeouts.header);
+                    inbound.deadline.set_in(header);
                 }
-                let stream = &mut *self.stream.borrow_mut();
-                match poll_read(stream, &mut inbound.buffer, inbound.expected, cx) {
+                match inbound.poll_read(&mut *self.stream.borrow_mut(), cx) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
                     Poll::Ready(Ok(_)) if !begun => settings = gateway.settings(),
                     Poll::Ready(Ok(_)) => {}

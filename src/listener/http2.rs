@@ -36,7 +36,7 @@ const LINGER: Duration = Duration::from_secs(2);
 pub async fn serve<S: Transport>(
     stream: S,
     input: BytesMut,
-    peer: Peer,
+    peer: Rc<Peer>,
     gateway: Rc<Gateway>,
     drain: DrainWatch,
 ) {
@@ -46,7 +46,7 @@ pub async fn serve<S: Transport>(
         wire: Wire::new(stream, input),
         session,
         greeted: false,
-        peer: Rc::new(peer),
+        peer,
         gateway,
         drain,
         stage: Stage::Open,

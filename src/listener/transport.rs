@@ -1,10 +1,16 @@
 //! What a caller's connection needs of its byte stream.
 
+use std::io;
+use std::task::{Context, Poll};
+
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::TcpStream;
 
 /// A byte stream that a caller speaks over.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
+    /// Ready when a read may find something; the task is woken then. A buffer is made only after it.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
     /// Makes the coming close a reset, so that a cut message cannot be taken
     /// for a whole one where only the close would end it.
     fn abort(&mut self);
@@ -14,6 +20,10 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
 }
 
 impl Transport for TcpStream {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
+
     fn abort(&mut self) {
         // Without it the close is an ordinary one, which is all that is left to do then.
         let _ = socket2::SockRef::from(&*self).set_linger(Some(std::time::Duration::ZERO));
@@ -24,6 +34,10 @@ impl Transport for TcpStream {
 
 /// For benches and tests over memory.
 impl Transport for DuplexStream {
+    fn poll_readable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
     fn abort(&mut self) {}
 
     fn close(&mut self) {}

@@ -207,6 +207,19 @@ impl AsyncWrite for TlsStream {
 
 /// In its box, so that it stays where it is while its owner moves.
 impl Transport for Box<TlsStream> {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let chunk = self.session.reader().into_first_chunk();
+        let waits = matches!(chunk, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        if !waits || !self.received.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let readable = self.socket.poll_read_ready(cx);
+        if readable.is_pending() {
+            self.acknowledge();
+        }
+        readable
+    }
+
     /// Without a `close_notify`: nothing may look like an end.
     fn abort(&mut self) {
         self.socket.abort();
