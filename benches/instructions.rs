@@ -17,6 +17,7 @@ use std::process::{Command, ExitCode};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ignite_gateway::clock;
 use ignite_gateway::config::{Config, Protocol};
 use ignite_gateway::gateway::headers::forwarded::Peer;
 use ignite_gateway::gateway::overload::Load;
@@ -170,7 +171,13 @@ async fn connect() -> DuplexStream {
 
 /// Sends `count` requests, one after another.
 fn run(scenario: Scenario, count: u32) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // As a worker's.
+    clock::keep();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_unpark(clock::keep)
+        .build()
+        .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let mut caller = connect().await;
         caller.write_all(&scenario.greeting()).await.unwrap();

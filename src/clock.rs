@@ -5,12 +5,39 @@
 //! [`Deadline`] only remembers the moment and leaves the timer where it is as
 //! long as it would ring earlier; when it rings too early it is set anew.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 pub use tokio::time::Instant;
+
+thread_local! {
+    /// The last time that was read on this thread, if it reads it whenever it wakes.
+    static RECENT: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Makes this thread one on which [`recent`] costs nothing: called by whoever calls this again
+/// whenever the thread wakes.
+pub fn keep() {
+    RECENT.set(Some(Instant::now()));
+}
+
+/// The time, and what [`recent`] says from now on.
+pub fn now() -> Instant {
+    let now = Instant::now();
+    if RECENT.get().is_some() {
+        RECENT.set(Some(now));
+    }
+    now
+}
+
+/// The time when this thread woke, or when a request of it began or ended, whichever was last.
+/// Good enough for what is measured in seconds: a request would read the clock six times otherwise.
+pub fn recent() -> Instant {
+    RECENT.get().unwrap_or_else(Instant::now)
+}
 
 /// A moment that a wait must not pass, kept by one lazily armed timer.
 #[derive(Default)]
@@ -27,7 +54,7 @@ impl Deadline {
 
     /// Moves the deadline to `wait` from now.
     pub fn set_in(&mut self, wait: Duration) {
-        self.at = Some(Instant::now() + wait);
+        self.at = Some(recent() + wait);
     }
 
     /// Whether a deadline is set.

@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
+use crate::clock;
 use crate::gateway::{Gateway, Shared};
 use crate::listener::accept::{accept, accept_rest, listen};
 use crate::listener::{Listener, Local};
@@ -98,8 +99,10 @@ impl Worker {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .event_interval(EVENT_INTERVAL)
+            .on_thread_unpark(clock::keep)
             .build()?;
         let thread = std::thread::Builder::new().name(name).spawn(move || {
+            clock::keep();
             let tasks = LocalSet::new();
             tasks.block_on(&runtime, self.run(accepts));
         });

@@ -13,7 +13,7 @@ use super::grpc::Outcome;
 use super::headers::forwarded::Peer;
 use super::overload::InFlight;
 use super::{Settings, Shared};
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::config::LogFormat;
 use crate::error::{Error, Overload};
 use crate::fields::Known;
@@ -92,7 +92,7 @@ impl Record {
             reason: "",
             bytes_in: 0,
             bytes_out: 0,
-            started: Instant::now(),
+            started: clock::now(),
             in_flight: None,
             logged,
             shed: None,
@@ -174,7 +174,7 @@ fn is_logged(settings: &Settings, execution_id: &ExecutionId) -> bool {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let took = self.started.elapsed();
+        let took = clock::now().saturating_duration_since(self.started);
         if self.status.is_none() && self.reason.is_empty() {
             // Dropped before there was an answer: either the gateway failed or nobody waits.
             let error = if std::thread::panicking() { Error::Internal } else { Error::CallerGone };

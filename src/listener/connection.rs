@@ -7,14 +7,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use super::LATE;
 use super::transport::Transport;
 use crate::body::Body;
 use crate::clock::Deadline;
@@ -25,27 +23,24 @@ use crate::gateway::record::Record;
 use crate::gateway::{Gateway, Settings};
 use crate::http1::decode::Decoder;
 use crate::http1::framing::Framing;
-use crate::http1::head::{self, HeadScan, RequestHead};
+use crate::http1::head::{HeadScan, RequestHead};
 use crate::io::{Stride, expected_next, poll_read};
 use crate::message::{Request, Upgrade};
 use crate::shutdown::DrainWatch;
 use bytes::BytesMut;
 
+mod next;
 mod request_body;
 mod response;
 mod upgrade;
 
+use next::{Next, Rest, Wait};
 use request_body::CallerBody;
 use response::{Call, End};
 use upgrade::CallerBytes;
 
-/// What begins an HTTP/2 connection, as far as it looks like a request's head.
-const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 /// How much is read ahead of a request that nobody reads yet, to notice that its caller left.
 const READ_AHEAD: usize = 16 << 10;
-/// How long a connection is idle before it gives back its buffers: most of a caller's requests
-/// come sooner, and a connection that just waits costs a tenth without them.
-const PARK: Duration = Duration::from_secs(1);
 /// How long a closing connection is read on, so that the last answer is not lost to a reset:
 /// RFC 9112 section 9.6.
 const LINGER: Duration = Duration::from_secs(2);
@@ -81,31 +76,6 @@ struct Inbound {
     deadline: Deadline,
 }
 
-impl Inbound {
-    /// Reads once. A connection that waits without a buffer gets one when there is something to read.
-    fn poll_read<S: Transport>(
-        &mut self,
-        stream: &mut S,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        if self.buffer.capacity() == 0 {
-            ready!(stream.poll_readable(cx))?;
-        }
-        poll_read(stream, &mut self.buffer, self.expected, cx)
-    }
-}
-
-/// What a wait for a request came to.
-enum Next {
-    Request(Box<RequestHead>),
-    Refused(Error),
-    /// The caller speaks HTTP/2 without having asked, RFC 9113 section 3.3.
-    Http2,
-    /// Nothing came, and the caller may be told so in peace.
-    Over,
-    Closed,
-}
-
 /// Serves a caller until either side is done.
 pub async fn serve<S: Transport>(
     stream: S,
@@ -114,35 +84,31 @@ pub async fn serve<S: Transport>(
     mut drain: DrainWatch,
 ) {
     let connection = Rc::new(Connection::new(stream));
-    let mut first = true;
+    let mut wait = Wait::First;
     loop {
-        let next = connection.next(&gateway, first, &mut drain).await;
-        let settings = gateway.settings();
-        match next {
+        // In boxes of their own, what requests need and all that is rare: it would otherwise be
+        // part of every idle connection.
+        let rest = match connection.next(&gateway, wait, &mut drain).await {
             Next::Request(head) => {
-                // In a box of its own, as all that is rare: what a request needs would otherwise be
-                // part of every idle connection.
-                let call = Box::pin(connection.call(*head, &peer, &gateway, &settings, &drain));
-                let end = call.await;
-                match end {
-                    End::KeepAlive => {}
-                    End::Close => return Box::pin(connection.close()).await,
-                    End::Broken => return,
-                }
+                Box::pin(connection.answer_all(head, &peer, &gateway, &mut drain)).await
             }
-            Next::Refused(error) => {
+            Next::Rest(rest) => rest,
+        };
+        match rest {
+            Rest::Idle => wait = Wait::Idle,
+            Rest::Refused(error) => {
                 return Box::pin(connection.refuse(&error, &peer, &gateway)).await;
             }
-            Next::Http2 => {
+            Rest::Http2 => {
                 let Some(connection) = Rc::into_inner(connection) else { return };
                 let (stream, input) = (connection.stream, connection.inbound);
                 let (stream, input) = (stream.into_inner(), input.into_inner().buffer);
                 return Box::pin(super::http2::serve(stream, input, peer, gateway, drain)).await;
             }
-            Next::Over => return Box::pin(connection.close()).await,
-            Next::Closed => return connection.stream.borrow_mut().close(),
+            Rest::Over => return Box::pin(connection.close()).await,
+            Rest::Closed => return connection.stream.borrow_mut().close(),
+            Rest::Broken => return,
         }
-        first = false;
     }
 }
 
@@ -182,69 +148,26 @@ impl<S: Transport> Connection<S> {
         }
     }
 
-    /// Waits for the next request head. It is judged by the settings that are in
-    /// force when its first byte comes.
-    async fn next(&self, gateway: &Gateway, first: bool, drain: &mut DrainWatch) -> Next {
-        let mut settings = gateway.settings();
-        let (header, keepalive) = (settings.timeouts.header, settings.timeouts.keepalive);
-        let (mut begun, mut hurried, mut parked) = (false, false, false);
-        let idle = if first { header } else { keepalive };
-        let next = poll_fn(|cx| {
-            let inbound = &mut *self.inbound.borrow_mut();
-            loop {
-                head::skip_empty_lines(&mut inbound.buffer);
-                if first && inbound.buffer.starts_with(HTTP2) {
-                    return Poll::Ready(Next::Http2);
-                }
-                let limits = head_limits(&settings);
-                match head::take_request(&mut inbound.buffer, &mut inbound.scan, &limits) {
-                    Ok(Some(head)) => return Poll::Ready(Next::Request(Box::new(head))),
-                    Ok(None) => {}
-                    Err(error) => return Poll::Ready(Next::Refused(error)),
-                }
-                if !begun && !inbound.buffer.is_empty() {
-                    begun = true;
-                    inbound.deadline.set_in(header);
-                }
-                match inbound.poll_read(&mut *self.stream.borrow_mut(), cx) {
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Closed),
-                    Poll::Ready(Ok(_)) if !begun => settings = gateway.settings(),
-                    Poll::Ready(Ok(_)) => {}
-                    Poll::Pending => {
-                        if !begun && !hurried && drain.poll_draining(cx).is_ready() {
-                            // A request may be on its way: it is answered, as the last one.
-                            hurried = true;
-                            inbound.deadline.set_in(idle.min(drain.patience(LATE)));
-                        }
-                        // One that was in use a moment ago may have a request under way to us; it
-                        // ends with the next answer.
-                        if !begun && parked && !hurried && drain.poll_unwanted(cx).is_ready() {
-                            return Poll::Ready(Next::Closed);
-                        }
-                        if !inbound.deadline.is_set() {
-                            inbound.deadline.set_in(idle.min(PARK));
-                        }
-                        ready!(inbound.deadline.poll_passed(cx));
-                        if !begun && !hurried && !parked && idle > PARK {
-                            parked = true;
-                            inbound.buffer = BytesMut::new();
-                            inbound.expected = 0;
-                            *self.out.borrow_mut() = BytesMut::new();
-                            inbound.deadline.set_in(idle.saturating_sub(PARK));
-                            continue;
-                        }
-                        return Poll::Ready(match begun {
-                            true => Next::Refused(Error::CallerTimeout),
-                            false if drain.is_draining() && drain.is_patient() => Next::Over,
-                            false => Next::Closed,
-                        });
-                    }
-                }
+    /// Answers a request and those that follow it without a pause.
+    async fn answer_all(
+        self: &Rc<Self>,
+        mut head: Box<RequestHead>,
+        peer: &Peer,
+        gateway: &Rc<Gateway>,
+        drain: &mut DrainWatch,
+    ) -> Rest {
+        loop {
+            let settings = gateway.settings();
+            match self.call(*head, peer, gateway, &settings, drain).await {
+                End::KeepAlive => {}
+                End::Close => return Rest::Over,
+                End::Broken => return Rest::Broken,
             }
-        })
-        .await;
-        self.inbound.borrow_mut().deadline.clear();
-        next
+            match self.next(gateway, Wait::Busy, drain).await {
+                Next::Request(next) => head = next,
+                Next::Rest(rest) => return rest,
+            }
+        }
     }
 
     /// One request and its response.
@@ -375,13 +298,5 @@ impl<S: Transport> Connection<S> {
             .await;
         };
         let _ = tokio::time::timeout(LINGER, linger).await;
-    }
-}
-
-fn head_limits(settings: &Settings) -> head::Limits {
-    head::Limits {
-        bytes: settings.limits.header_bytes,
-        fields: settings.limits.headers,
-        target: settings.limits.request_target_bytes,
     }
 }

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::app::Endpoint;
-use crate::clock::{Deadline, Instant};
+use crate::clock::{self, Deadline, Instant};
 
 /// From this idle time on, a connection is also asked by a system call whether
 /// it still stands: what the runtime knows may be one turn old. Apps that close
@@ -126,7 +126,7 @@ impl Pool {
     pub fn lease(&self, endpoint: &Endpoint) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(&endpoint.id());
-        let now = Instant::now();
+        let now = clock::recent();
         let found = stack.and_then(|stack| {
             while let Some(mut connection) = stack.pop() {
                 self.counts.idle.set(self.counts.idle.get() - 1);
@@ -151,7 +151,7 @@ impl Pool {
         if connection.expected > 0 {
             connection.read = BytesMut::new();
         }
-        connection.idle_since = Instant::now();
+        connection.idle_since = clock::recent();
         connection.deadline.clear();
         let mut idle = self.idle.borrow_mut();
         let stack = idle.entry(connection.endpoint.id()).or_default();

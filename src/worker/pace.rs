@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::gateway::Gateway;
 
 /// How often a worker with something to do is measured.
@@ -49,7 +49,7 @@ async fn try_measure(gateway: &Gateway) -> io::Result<()> {
         if receiver.read(&mut [0; 8]).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let now = Instant::now();
+        let now = clock::now();
         let lag = now.saturating_duration_since(due);
         let target = gateway.settings().overload.target_lag;
         gateway.load().measured(lag, target, now);
