@@ -3,13 +3,17 @@
 //! A map would merge, reorder and lower-case; what the gateway does not change
 //! must leave as it came. The lines stay in the buffer that they were read
 //! into, a field is four offsets and what is [`Known`] about its name, decided
-//! once when it is parsed. What the gateway adds stands beside them.
+//! once when it is parsed. What the gateway adds stands in a text beside it, as
+//! it will be written.
+
+use std::borrow::Borrow;
 
 use bytes::Bytes;
 use http::HeaderValue;
 
 mod build;
 mod known;
+mod write;
 
 pub use build::Builder;
 pub use known::{Known, fold_equals_prefix};
@@ -18,16 +22,23 @@ pub use known::{Known, fold_equals_prefix};
 #[derive(Debug, Clone, Default)]
 pub struct Fields {
     text: Bytes,
+    /// Those that came, then those added.
     lines: Vec<Line>,
-    added: Vec<(&'static str, HeaderValue)>,
+    /// The added ones' text: `name: value` and a line end each.
+    added: Vec<u8>,
 }
 
-/// Offsets into the text; a section is at most 1 MiB, so 32 bits are enough.
+/// What the gateway adds to a message takes about as much, and as many lines.
+const ADDED: usize = 512;
+const ADDED_LINES: usize = 10;
+
+/// Offsets into its text; a section is at most 1 MiB, so 32 bits are enough.
 #[derive(Debug, Clone, Copy)]
 struct Line {
     name: Span,
     value: Span,
     known: Known,
+    added: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +61,7 @@ pub struct Field<'a> {
 impl Fields {
     /// No fields yet, in lines of `text`.
     pub fn of_text(text: Bytes, lines: usize) -> Self {
-        Self { text, lines: Vec::with_capacity(lines), added: Vec::new() }
+        Self { text, lines: Vec::with_capacity(lines + ADDED_LINES), added: Vec::new() }
     }
 
     /// Adds a line whose name and value are parts of this section's text.
@@ -58,31 +69,43 @@ impl Fields {
     /// Parts that lie elsewhere are left out: an offset is never trusted.
     pub fn push_line(&mut self, name: &[u8], value: &[u8]) {
         if let (Some(name_at), Some(value_at)) = (self.span(name), self.span(value)) {
-            self.lines.push(Line { name: name_at, value: value_at, known: Known::of(name) });
+            let known = Known::of(name);
+            self.lines.push(Line { name: name_at, value: value_at, known, added: false });
         }
     }
 
     /// Adds a field of the gateway's own, after all lines that came.
-    pub fn add(&mut self, name: &'static str, value: HeaderValue) {
+    pub fn add(&mut self, name: &'static str, value: impl Borrow<HeaderValue>) {
+        self.begin_adding();
+        put(&mut self.lines, &mut self.added, name, value.borrow().as_bytes());
+    }
+
+    /// Adds a field of the gateway's own with the value that the first line with a known name has,
+    /// if there is one.
+    pub fn add_same(&mut self, name: &'static str, known: Known) {
+        let Some(line) = self.lines.iter().find(|line| line.known == known) else { return };
+        let value = line.value;
+        self.begin_adding();
+        put(&mut self.lines, &mut self.added, name, slice(&self.text, value));
+    }
+
+    fn begin_adding(&mut self) {
         if self.added.capacity() == 0 {
-            self.added.reserve(10);
+            self.added.reserve(ADDED);
+            self.lines.reserve(ADDED_LINES);
         }
-        self.added.push((name, value));
     }
 
     /// Every line that came and was kept, then every field added.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        let came = self.lines.iter().map(|line| Field {
-            name: self.slice(line.name),
-            value: self.slice(line.value),
-            known: line.known,
-        });
-        let added = self.added.iter().map(|(name, value)| Field {
-            name: name.as_bytes(),
-            value: value.as_bytes(),
-            known: Known::Other,
-        });
-        came.chain(added)
+        self.lines.iter().map(|line| {
+            let text = if line.added { &self.added[..] } else { &self.text };
+            Field {
+                name: slice(text, line.name),
+                value: slice(text, line.value),
+                known: line.known,
+            }
+        })
     }
 
     /// The values of the lines that came with a known name, in order.
@@ -92,7 +115,8 @@ impl Fields {
 
     /// The values of the lines that came with a name, given in lower case, in order.
     pub fn named(&self, name: &[u8]) -> impl Iterator<Item = &[u8]> {
-        let named = move |line: &&Line| self.slice(line.name).eq_ignore_ascii_case(name);
+        let named =
+            move |line: &&Line| !line.added && self.slice(line.name).eq_ignore_ascii_case(name);
         self.lines.iter().filter(named).map(|line| self.slice(line.value))
     }
 
@@ -118,22 +142,23 @@ impl Fields {
     pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
         let text = &self.text;
         self.lines.retain(|line| {
-            keep(Field {
-                name: slice(text, line.name),
-                value: slice(text, line.value),
-                known: line.known,
-            })
+            line.added
+                || keep(Field {
+                    name: slice(text, line.name),
+                    value: slice(text, line.value),
+                    known: line.known,
+                })
         });
     }
 
     /// How many fields there are.
     pub fn len(&self) -> usize {
-        self.lines.len() + self.added.len()
+        self.lines.len()
     }
 
     /// Whether there is no field.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.lines.is_empty()
     }
 
     fn span(&self, part: &[u8]) -> Option<Span> {
@@ -149,6 +174,21 @@ impl Fields {
 
     fn slice(&self, span: Span) -> &[u8] {
         slice(&self.text, span)
+    }
+}
+
+/// Appends a field to the text of the added ones.
+fn put(lines: &mut Vec<Line>, text: &mut Vec<u8>, name: &str, value: &[u8]) {
+    let mut part = |part: &[u8], end: &[u8]| {
+        let start = text.len();
+        text.extend_from_slice(part);
+        text.extend_from_slice(end);
+        Some(Span { start: u32::try_from(start).ok()?, length: u32::try_from(part.len()).ok()? })
+    };
+    let (name, value) = (part(name.as_bytes(), b": "), part(value, b"\r\n"));
+    // What the gateway says of a message never comes near 4 GiB.
+    if let (Some(name), Some(value)) = (name, value) {
+        lines.push(Line { name, value, known: Known::Other, added: true });
     }
 }
 

@@ -36,7 +36,7 @@ impl Builder {
         let (name, value) = (self.put(name), self.put(value));
         // A section is far below 4 GiB: whoever builds one bounds it.
         if let (Some(name), Some(value)) = (span(&name), span(&value)) {
-            self.lines.push(Line { name, value, known });
+            self.lines.push(Line { name, value, known, added: false });
         }
     }
 

@@ -25,7 +25,7 @@ pub fn request_head(
     out.put_u8(b' ');
     out.put_slice(target);
     out.put_slice(b" HTTP/1.1\r\n");
-    put_fields(out, fields);
+    fields.write_lines(out);
     put_framing(out, framing);
     if let Some(protocol) = upgrade {
         put_upgrade(out, protocol);
@@ -66,7 +66,7 @@ pub fn response_head(
         out.put_slice(reason.unwrap_or_else(standard));
         out.put_slice(b"\r\n");
     }
-    put_fields(out, fields);
+    fields.write_lines(out);
     put_framing(out, framing);
     match connection {
         ConnectionOption::Implied => {}
@@ -90,19 +90,9 @@ pub const CHUNK_END: &[u8] = b"\r\n";
 pub fn last_chunk(out: &mut BytesMut, trailers: Option<&Fields>) {
     out.put_slice(b"0\r\n");
     if let Some(trailers) = trailers {
-        put_fields(out, trailers);
+        trailers.write_lines(out);
     }
     out.put_slice(b"\r\n");
-}
-
-fn put_fields(out: &mut BytesMut, fields: &Fields) {
-    for field in fields.iter() {
-        out.reserve(field.name.len() + field.value.len() + 4);
-        out.put_slice(field.name);
-        out.put_slice(b": ");
-        out.put_slice(field.value);
-        out.put_slice(b"\r\n");
-    }
 }
 
 fn put_upgrade(out: &mut BytesMut, protocol: &[u8]) {

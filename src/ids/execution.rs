@@ -21,8 +21,8 @@ pub struct ExecutionId(HeaderValue);
 
 impl ExecutionId {
     /// The value of `x-ignite-execution-id`.
-    pub fn header_value(&self) -> HeaderValue {
-        self.0.clone()
+    pub fn header_value(&self) -> &HeaderValue {
+        &self.0
     }
 
     /// The id as text.

@@ -15,11 +15,11 @@ use crate::fields::{Fields, Known};
 use crate::message::Version;
 
 /// The gateway's own name in `Via`, RFC 9110 section 7.6.3; a pseudonym, no version.
-const VIA_HTTP_11: HeaderValue = HeaderValue::from_static("1.1 ignite-gateway");
+static VIA_HTTP_11: HeaderValue = HeaderValue::from_static("1.1 ignite-gateway");
 /// The same for a request that came in HTTP/1.0: the version is the received one.
-const VIA_HTTP_10: HeaderValue = HeaderValue::from_static("1.0 ignite-gateway");
+static VIA_HTTP_10: HeaderValue = HeaderValue::from_static("1.0 ignite-gateway");
 /// The same for HTTP/2.
-const VIA_HTTP_2: HeaderValue = HeaderValue::from_static("2.0 ignite-gateway");
+static VIA_HTTP_2: HeaderValue = HeaderValue::from_static("2.0 ignite-gateway");
 
 /// The peer of a connection, with what is said of it to apps.
 #[derive(Debug, Clone)]
@@ -116,39 +116,38 @@ pub fn strip(fields: &mut Fields, peer: &Peer) {
 }
 
 /// The addresses that a trusted peer named, then the peer's own, on one line: many apps
-/// read only one.
-fn chain(fields: &mut Fields, peer: &Peer) -> HeaderValue {
+/// read only one. `None` if it named none.
+fn chain(fields: &mut Fields, peer: &Peer) -> Option<HeaderValue> {
     if !fields.has(Known::ForwardedFor) {
-        return peer.forwarded_for.clone();
+        return None;
     }
     let mut chain: Vec<&[u8]> = fields.known(Known::ForwardedFor).collect();
     chain.push(peer.forwarded_for.as_bytes());
     let joined = HeaderValue::from_bytes(&chain.join(&b", "[..]));
     fields.retain(|field| field.known != Known::ForwardedFor);
-    joined.unwrap_or_else(|_| peer.forwarded_for.clone())
+    joined.ok()
 }
 
 /// Adds who called, and that it came through here.
 pub fn insert(fields: &mut Fields, peer: &Peer, version: Version) {
-    let forwarded_for = chain(fields, peer);
-    fields.add("x-forwarded-for", forwarded_for);
-    if !fields.has(Known::ForwardedProto) {
-        fields.add("x-forwarded-proto", peer.scheme.clone());
+    match chain(fields, peer) {
+        Some(forwarded_for) => fields.add("x-forwarded-for", forwarded_for),
+        None => fields.add("x-forwarded-for", &peer.forwarded_for),
     }
-    if !fields.has(Known::ForwardedHost)
-        && let Some(host) = fields.shared(Known::Host)
-        && let Ok(host) = HeaderValue::from_maybe_shared(host)
-    {
-        fields.add("x-forwarded-host", host);
+    if !fields.has(Known::ForwardedProto) {
+        fields.add("x-forwarded-proto", &peer.scheme);
+    }
+    if !fields.has(Known::ForwardedHost) {
+        fields.add_same("x-forwarded-host", Known::Host);
     }
     if let Some(certificate) = &peer.certificate {
         fields.retain(|field| field.known != Known::ClientCert);
-        fields.add("client-cert", certificate.clone());
+        fields.add("client-cert", certificate);
     }
     let via = match version {
-        Version::Http10 => VIA_HTTP_10,
-        Version::Http11 => VIA_HTTP_11,
-        Version::Http2 => VIA_HTTP_2,
+        Version::Http10 => &VIA_HTTP_10,
+        Version::Http11 => &VIA_HTTP_11,
+        Version::Http2 => &VIA_HTTP_2,
     };
     fields.add("via", via);
 }

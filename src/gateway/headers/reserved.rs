@@ -38,8 +38,8 @@ pub fn strip(fields: &mut Fields) {
 /// Tells the app whose invocation this is.
 pub fn insert(fields: &mut Fields, route: &Route, execution_id: &ExecutionId) {
     insert_id(fields, execution_id);
-    fields.add(FUNCTION_ID, route.function_id.clone());
-    fields.add(ORGANIZATION_ID, route.organization_id.clone());
+    fields.add(FUNCTION_ID, &route.function_id);
+    fields.add(ORGANIZATION_ID, &route.organization_id);
 }
 
 /// Tells the execution id alone, so that a caller can quote it.
