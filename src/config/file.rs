@@ -4,6 +4,7 @@
 //! its line; a [`Config`] comes out only when there is none. Nothing is
 //! defaulted here: what was not typed keeps the value of [`Config::new`].
 
+use std::io;
 use std::path::Path;
 
 use toml::de::DeTable;
@@ -43,9 +44,20 @@ pub fn load(
     path: &Path,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, ConfigErrors> {
+    let bytes = std::fs::read(path)
+        .map_err(|error| ConfigErrors::unreadable(&path.display().to_string(), error))?;
+    load_bytes(path, bytes, environment)
+}
+
+/// The same with what was read off the file already.
+pub fn load_bytes(
+    path: &Path,
+    bytes: Vec<u8>,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded, ConfigErrors> {
     let name = path.display().to_string();
-    let text =
-        std::fs::read_to_string(path).map_err(|error| ConfigErrors::unreadable(&name, error))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| ConfigErrors::unreadable(&name, io::Error::other("it is not UTF-8")))?;
     read(&text, &name, path.parent().unwrap_or(Path::new("")), environment)
 }
 

@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use super::Config;
-use super::file;
+use super::file::{self, ConfigErrors, Loaded};
 
 /// How long a file must have been quiet: a save is several events.
 const QUIET: Duration = Duration::from_millis(50);
@@ -35,7 +35,11 @@ pub struct WatchError {
 
 /// Reads the file and logs what is wrong with it. Blocks for a moment.
 pub fn read(path: &Path) -> Change {
-    match file::load(path, file::environment()) {
+    judge(file::load(path, file::environment()))
+}
+
+fn judge(loaded: Result<Loaded, ConfigErrors>) -> Change {
+    match loaded {
         Ok(loaded) => {
             for warning in &loaded.warnings {
                 tracing::warn!("{warning}");
@@ -81,12 +85,15 @@ async fn follow<T: From<Change>>(
     changes: mpsc::Sender<T>,
 ) {
     loop {
-        let new = tokio::fs::read(&path).await.ok();
+        let new = settled(&path, content.as_deref()).await;
         if new != content {
-            content = new;
+            content.clone_from(&new);
             let path = path.clone();
-            let change = tokio::task::spawn_blocking(move || read(&path)).await;
-            let Ok(change) = change else { continue };
+            let judge = move || match new {
+                Some(bytes) => judge(file::load_bytes(&path, bytes, file::environment())),
+                None => read(&path),
+            };
+            let Ok(change) = tokio::task::spawn_blocking(judge).await else { continue };
             if changes.send(T::from(change)).await.is_err() {
                 return;
             }
@@ -95,5 +102,40 @@ async fn follow<T: From<Change>>(
             return;
         }
         tokio::time::sleep(QUIET).await;
+    }
+}
+
+/// The file's content once it stands still, or as `known`. A save in place shows nothing or half of
+/// the file for a moment, and half a configuration can be a good one.
+async fn settled(path: &Path, known: Option<&[u8]>) -> Option<Vec<u8>> {
+    let mut seen = tokio::fs::read(path).await.ok();
+    while seen.as_deref() != known {
+        tokio::time::sleep(QUIET).await;
+        let again = tokio::fs::read(path).await.ok();
+        if again == seen {
+            break;
+        }
+        seen = again;
+    }
+    seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_save_shows_half_way_is_not_taken_for_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("gateway.toml");
+        std::fs::write(&path, "").expect("written");
+        let save = async {
+            for part in ["a", "ab", "abc"] {
+                tokio::time::sleep(QUIET * 2 / 3).await;
+                std::fs::write(&path, part).expect("written");
+            }
+        };
+        let (settled, ()) = tokio::join!(settled(&path, Some(b"old")), save);
+        assert_eq!(settled.as_deref(), Some(&b"abc"[..]));
     }
 }

@@ -18,14 +18,19 @@ const REST: Duration = Duration::from_millis(50);
 ///
 /// Port 0 is chosen once, for all of them.
 pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpListener>> {
-    // With SO_REUSEPORT a second gateway would silently share the address with the first. One
-    // socket without it, closed again, finds out.
-    drop(bind_one(address, false)?);
-    let first = bind_one(address, true)?;
+    // With SO_REUSEPORT a second gateway would silently share the address with the first. So the
+    // first socket gets it only once it is bound.
+    let first = bind_silent(address, false)?;
+    first.set_reuse_address(true)?;
+    first.set_reuse_port(true)?;
+    first.listen(BACKLOG)?;
+    let first = std::net::TcpListener::from(first);
     let bound = first.local_addr()?;
     let mut sockets = vec![first];
     for _ in 1..count {
-        sockets.push(bind_one(bound, true)?);
+        let socket = bind_silent(bound, true)?;
+        socket.listen(BACKLOG)?;
+        sockets.push(socket.into());
     }
     Ok(sockets)
 }
@@ -86,16 +91,12 @@ pub fn listen(socket: &std::net::TcpListener) -> io::Result<()> {
     if socket_acceptconn(socket)? { Ok(()) } else { SockRef::from(socket).listen(BACKLOG) }
 }
 
-fn bind_one(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
-    let socket = bind_silent(address, shared)?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
 /// Bound, and nothing waits in it yet.
 fn bind_silent(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
+    // A port of the system's choice may be one that somebody has bound and does not listen at yet,
+    // if both allow it.
+    socket.set_reuse_address(address.port() != 0)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     // Accepted sockets inherit it: no system call per connection.

@@ -107,6 +107,8 @@ pub struct Door {
     place: PathBuf,
     /// Its device and inode, to know it again.
     identity: (u64, u64),
+    /// Somebody else's socket takes its place.
+    left: bool,
 }
 
 impl Door {
@@ -130,7 +132,13 @@ impl Door {
         let listener = UnixListener::bind(&now).map_err(fail)?;
         let restrict = fs::set_permissions(&now, Permissions::from_mode(0o600));
         let identity = restrict.and_then(|()| identity(&now)).map_err(fail)?;
-        Ok(Self { listener, now, place, identity })
+        Ok(Self { listener, now, place, identity, left: false })
+    }
+
+    /// Leaves the place to the process that takes over, which may be moving its own socket there
+    /// just now.
+    pub(super) fn leave(&mut self) {
+        self.left = true;
     }
 
     /// Moves it to its place.
@@ -145,7 +153,7 @@ impl Door {
 impl Drop for Door {
     fn drop(&mut self) {
         // A successor's may be in its place.
-        if identity(&self.now).is_ok_and(|there| there == self.identity) {
+        if !self.left && identity(&self.now).is_ok_and(|there| there == self.identity) {
             let _ = fs::remove_file(&self.now);
         }
     }

@@ -19,7 +19,7 @@ pub struct HandedOver {
 /// Answers one process after the other; `done` hears of the one that took over. Afterwards, who
 /// asks too late is told so. Never ends.
 pub async fn hand_over(
-    door: Door,
+    mut door: Door,
     held: Held,
     supervisor: Supervisor,
     done: impl FnOnce(HandedOver),
@@ -36,6 +36,7 @@ pub async fn hand_over(
         };
         match converse(stream, &held, &supervisor).await {
             Ok(Some(handed_over)) => {
+                door.leave();
                 if let Some(done) = done.take() {
                     done(handed_over);
                 }

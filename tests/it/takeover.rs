@@ -298,6 +298,7 @@ fn tls_listeners_are_handed_over_with_what_is_under_way() {
     let mut caller = Caller::over_tls(old.address, &authority.client(), HOST);
     caller.get("/").expect(200);
     let new = place.take_over();
+    old.wait_lines("draining", 1);
     let response = caller.get("/").expect(200);
     assert_eq!(response.field("connection").as_deref(), Some("close"));
     drop(caller);
@@ -398,7 +399,8 @@ fn a_new_process_that_dies_before_it_serves_takes_no_connection_along() {
     );
     place.folder.write("gateway.toml", text(app.address(), 4) + &endpoint);
     let new = Serve::launch(place.command(&["--takeover"]));
-    load.wait(200);
+    // Soon: after three seconds it would serve without that app's answer.
+    load.wait(30);
     assert!(!new.lines().iter().any(|line| line.contains("took over")), "it waits");
     drop(new);
     old.wait_lines("the take-over failed; this process goes on serving", 1);
