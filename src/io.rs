@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 pub(crate) mod stride;
@@ -27,6 +29,20 @@ const ROOM: usize = 2 << 10;
 /// and a write.
 pub(crate) fn expected_next(length: u64) -> u64 {
     if length > READ as u64 { length.saturating_add(HEAD) } else { 0 }
+}
+
+/// How much may wait in a socket before the kernel asks for no more. It asks again at half of that:
+/// with its own limit, which grows to 4 MiB, a peer has to take more than 1 MiB before anybody sees
+/// that it reads at all.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 << 10;
+
+/// Makes the progress of a slow reader visible, and bounds what is kept for it; accepted sockets have
+/// it from their listener.
+pub(crate) fn bound_unsent<S: AsFd>(socket: &S) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    SockRef::from(socket).set_tcp_notsent_lowat(UNSENT)?;
+    Ok(())
 }
 
 /// Reads once into `buffer`; `expected` is how much is known to come.

@@ -77,6 +77,8 @@ pub struct Answer {
     pub declared_length: Option<u64>,
     /// The body, with which the exchange goes on.
     pub body: Body,
+    /// The app takes leave with it, before it has read the whole request.
+    pub takes_leave: bool,
 }
 
 /// What of the settings says how a request gets to its app.

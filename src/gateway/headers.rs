@@ -46,12 +46,13 @@ pub fn rewrite_request(
 
 /// Turns the app's response into the caller's.
 pub fn rewrite_response(answer: Answer, execution_id: &ExecutionId) -> Response {
-    let Answer { status, reason, mut fields, declared_length, mut body } = answer;
+    let Answer { status, reason, mut fields, declared_length, mut body, takes_leave } = answer;
     let nominated = hop::strip(&mut fields);
     reserved::strip(&mut fields);
     reserved::insert_id(&mut fields, execution_id);
     filter_trailers(&mut body, nominated);
-    Response { status, reason, fields, declared_length, body, close: false }
+    // What is left of the request will not be read: its caller's connection ends, too.
+    Response { status, reason, fields, declared_length, body, close: takes_leave }
 }
 
 /// Trailers are fields too, and come when the header section is long gone.

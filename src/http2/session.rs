@@ -209,6 +209,14 @@ impl Session {
         }
     }
 
+    /// The peer takes nothing any more: what waits for it is dropped, and no stream is opened. What
+    /// it said before may still be read.
+    pub fn lose_peer(&self) {
+        let state = &mut *self.0.borrow_mut();
+        state.out = Out::default();
+        state.served_up_to = state.served_up_to.min(MAX_STREAM_ID - 1);
+    }
+
     /// Tells the peer that no new streams are taken; `at_once` also refuses those that are
     /// under way, otherwise they are still served, RFC 9113 section 6.8.
     pub fn go_away(&self, code: Code, at_once: bool) {

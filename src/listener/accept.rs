@@ -9,6 +9,8 @@ use rustix::net::sockopt::socket_acceptconn;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
 
+use crate::io::bound_unsent;
+
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 /// How long accepting rests when the system has no more descriptors or memory.
@@ -44,6 +46,7 @@ pub fn bind_beside(
     count: usize,
 ) -> io::Result<Vec<std::net::TcpListener>> {
     for socket in &sockets {
+        bound_unsent(socket)?;
         if !SockRef::from(socket).reuse_port()? {
             return Ok(sockets);
         }
@@ -99,8 +102,9 @@ fn bind_silent(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     socket.set_reuse_address(address.port() != 0)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
-    // Accepted sockets inherit it: no system call per connection.
+    // Accepted sockets inherit these: no system call per connection.
     socket.set_tcp_nodelay(true)?;
+    bound_unsent(&socket)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }

@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -29,6 +29,7 @@ use crate::message::{Request, Upgrade};
 use crate::shutdown::DrainWatch;
 use bytes::BytesMut;
 
+mod linger;
 mod next;
 mod request_body;
 mod response;
@@ -41,10 +42,6 @@ use upgrade::CallerBytes;
 
 /// How much is read ahead of a request that nobody reads yet, to notice that its caller left.
 const READ_AHEAD: usize = 16 << 10;
-/// How long a closing connection is read on, so that the last answer is not lost to a reset:
-/// RFC 9112 section 9.6.
-const LINGER: Duration = Duration::from_secs(2);
-
 /// How long a caller is not read on whom the worker refused for being late. A refusal costs half of
 /// what serving does, the kernel's part: who asks again at once would keep the worker as late.
 const PENALTY: Duration = Duration::from_millis(100);
@@ -97,7 +94,8 @@ pub async fn serve<S: Transport>(
         match rest {
             Rest::Idle => wait = Wait::Idle,
             Rest::Refused(error) => {
-                return Box::pin(connection.refuse(&error, &peer, &gateway)).await;
+                let refuse = connection.refuse(&error, &peer, &gateway, Some(&mut drain));
+                return Box::pin(refuse).await;
             }
             Rest::Http2 => {
                 let Some(connection) = Rc::into_inner(connection) else { return };
@@ -105,7 +103,7 @@ pub async fn serve<S: Transport>(
                 let (stream, input) = (stream.into_inner(), input.into_inner().buffer);
                 return Box::pin(super::http2::serve(stream, input, peer, gateway, drain)).await;
             }
-            Rest::Over => return Box::pin(connection.close()).await,
+            Rest::Over => return Box::pin(connection.close(Some(&mut drain))).await,
             Rest::Closed => return connection.stream.borrow_mut().close(),
             Rest::Broken => return,
         }
@@ -114,7 +112,7 @@ pub async fn serve<S: Transport>(
 
 /// Says why a caller cannot be served, whatever it sent, and closes.
 pub(super) async fn refuse<S: Transport>(stream: S, error: &Error, peer: &Peer, gateway: &Gateway) {
-    Rc::new(Connection::new(stream)).refuse(error, peer, gateway).await;
+    Rc::new(Connection::new(stream)).refuse(error, peer, gateway, None).await;
 }
 
 impl<S: Transport> Connection<S> {
@@ -140,11 +138,17 @@ impl<S: Transport> Connection<S> {
         }
     }
 
-    async fn refuse(self: &Rc<Self>, error: &Error, peer: &Peer, gateway: &Gateway) {
+    async fn refuse(
+        self: &Rc<Self>,
+        error: &Error,
+        peer: &Peer,
+        gateway: &Gateway,
+        drain: Option<&mut DrainWatch>,
+    ) {
         let (response, record) = gateway.refuse(error, peer);
         let (call, settings) = (Call::refused(), gateway.settings());
         if self.respond(response, Some(record), call, &settings).await != End::Broken {
-            self.close().await;
+            self.close(drain).await;
         }
     }
 
@@ -277,26 +281,5 @@ impl<S: Transport> Connection<S> {
             }
         }
         Poll::Pending
-    }
-
-    /// Ends the connection so that the last answer arrives: everything that the
-    /// caller still sends is read for a moment before the socket is closed.
-    async fn close(&self) {
-        let linger = async {
-            // A failing shutdown says no more than a good one: nothing goes out any more.
-            let _ = poll_fn(|cx| Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx)).await;
-            poll_fn(|cx| {
-                let inbound = &mut *self.inbound.borrow_mut();
-                loop {
-                    inbound.buffer.clear();
-                    let stream = &mut *self.stream.borrow_mut();
-                    if let Ok(0) | Err(_) = ready!(poll_read(stream, &mut inbound.buffer, 0, cx)) {
-                        return Poll::Ready(());
-                    }
-                }
-            })
-            .await;
-        };
-        let _ = tokio::time::timeout(LINGER, linger).await;
     }
 }

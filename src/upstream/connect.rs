@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 use crate::error::Error;
+use crate::io::bound_unsent;
 
 /// Connects within `timeout`.
 pub async fn connect(address: SocketAddr, timeout: Duration) -> Result<TcpStream, Error> {
@@ -14,6 +15,7 @@ pub async fn connect(address: SocketAddr, timeout: Duration) -> Result<TcpStream
         Ok(Ok(stream)) => {
             // Messages are written whole: waiting for more would only delay them.
             stream.set_nodelay(true).map_err(Error::ConnectRefused)?;
+            bound_unsent(&stream).map_err(Error::ConnectRefused)?;
             Ok(stream)
         }
         Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(Error::ConnectTimeout),

@@ -98,7 +98,9 @@ impl Exchange {
     /// The response, with what is left of this exchange as its body.
     pub fn answer(self: Box<Self>, head: ResponseHead) -> Answer {
         let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        let takes_leave = !switched && !head.keep_alive && self.upload.sent() != Sent::All;
         Answer {
+            takes_leave,
             status: head.status,
             reason: head.reason,
             fields: head.fields,
@@ -197,6 +199,7 @@ impl Exchange {
         }
         self.decoder = Decoder::new(head.framing);
         self.reusable = head.keep_alive;
+        self.upload.answered();
         let Some(lease) = &mut self.lease else { return };
         lease.connection.deadline.clear();
         lease.connection.expected = expected_next(length);

@@ -41,6 +41,7 @@ mod resilience;
 mod retries;
 mod rolling_restart;
 mod routing;
+mod slow_peers;
 mod streaming;
 mod streaming_http2;
 mod streaming_memory;

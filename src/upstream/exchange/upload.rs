@@ -50,6 +50,8 @@ pub(super) struct Upload {
     written: u64,
     broken: bool,
     opened: bool,
+    /// The app has begun to answer: whoever reads the answer knows when it is late.
+    answered: bool,
     gate: Gate,
     idle_body: Duration,
     waiting: Deadline,
@@ -84,6 +86,7 @@ impl Upload {
             written: 0,
             broken: false,
             opened: false,
+            answered: false,
             gate,
             idle_body,
             waiting: Deadline::new(),
@@ -103,6 +106,11 @@ impl Upload {
 
     pub(super) fn sent(&self) -> Sent {
         self.sent
+    }
+
+    /// The app's answer has begun: that it does not read is no failure as long as it speaks.
+    pub(super) fn answered(&mut self) {
+        self.answered = true;
     }
 
     pub(super) fn written(&self) -> u64 {
@@ -255,6 +263,9 @@ impl Upload {
                 }
                 Poll::Pending => {
                     let _ = self.body.drive(cx);
+                    if self.answered {
+                        return Poll::Pending;
+                    }
                     if !self.waiting.is_set() {
                         self.waiting.set_in(self.idle_body);
                     }

@@ -27,6 +27,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// All streams together may be sent this much ahead of their readers: each has a window of its
 /// own, and one slow caller must not stop the others.
 const CONNECTION_WINDOW: u32 = 1 << 30;
+/// How long an app that takes nothing any more is read on: a write fails as soon as a reset came,
+/// which may be right behind an answer.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Streams on one connection are bounded by whoever opens them.
 const UNBOUNDED: u32 = u32::MAX;
 
@@ -66,6 +69,7 @@ impl Connection {
             idle: Deadline::new(),
             quiet: Deadline::new(),
             asked: false,
+            last_words: Deadline::new(),
         };
         tokio::task::spawn_local(async move { poll_fn(|cx| driver.poll(cx)).await });
         Rc::new(Self { session, settled })
@@ -132,6 +136,8 @@ struct Driver {
     /// For anything to come while streams are open.
     quiet: Deadline,
     asked: bool,
+    /// Set once nothing can be written.
+    last_words: Deadline,
 }
 
 impl Drop for Driver {
@@ -149,6 +155,9 @@ impl Driver {
             if self.poll_input(cx).is_err() || self.session.is_closed() {
                 return Poll::Ready(());
             }
+            if self.last_words.is_set() {
+                return self.last_words.poll_passed(cx);
+            }
             if self.poll_time(cx).is_ready() {
                 self.session.go_away(Code::NO_ERROR, true);
                 let _ = self.wire.poll_write(&self.session, self.patience, cx);
@@ -156,7 +165,9 @@ impl Driver {
             }
             let was_full = self.session.is_full();
             if let Poll::Ready(Err(Gone)) = self.wire.poll_write(&self.session, self.patience, cx) {
-                return Poll::Ready(());
+                self.session.lose_peer();
+                self.last_words.set_in(LAST_WORDS);
+                continue;
             }
             if !was_full || self.session.is_full() {
                 return Poll::Pending;

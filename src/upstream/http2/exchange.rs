@@ -184,6 +184,7 @@ impl Exchange {
             || head.status == StatusCode::NO_CONTENT
             || head.status == StatusCode::NOT_MODIFIED;
         let ended = stream.session.received_all(stream.id);
+        let takes_leave = ended && !stream.outgoing.is_ended();
         let body = if ended && !stream.session.has_content(stream.id) {
             Body::empty()
         } else {
@@ -204,6 +205,7 @@ impl Exchange {
             fields: head.fields,
             declared_length: head.length.filter(|_| bodiless),
             body,
+            takes_leave,
         }
     }
 }
@@ -251,9 +253,9 @@ impl Content {
     fn poll_upload(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
         match self.stream.outgoing.poll(cx, |_| {}) {
             Poll::Ready(Err(Stop::Body(error))) => Err(error),
-            Poll::Ready(Err(Stop::Stalled)) => Err(Error::AppBodyTimeout),
-            // The stream's failure shows in what comes.
-            Poll::Ready(Err(Stop::Stream(_)) | Ok(())) | Poll::Pending => Ok(()),
+            // The stream's failure shows in what comes. An app that answers without reading is
+            // heard as long as it speaks.
+            Poll::Ready(Err(Stop::Stream(_) | Stop::Stalled) | Ok(())) | Poll::Pending => Ok(()),
         }
     }
 }
