@@ -154,6 +154,7 @@ async fn connect() -> DuplexStream {
         ports: vec![PortSpec {
             port: 80,
             endpoints: vec![listener.local_addr().unwrap()],
+            draining: Vec::new(),
             protocol: Protocol::Http1,
         }],
         concurrency: Concurrency::default(),

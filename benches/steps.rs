@@ -61,6 +61,7 @@ fn shared(apps: usize, endpoint: Option<std::net::SocketAddr>) -> Arc<Shared> {
             ports: vec![PortSpec {
                 port: 80,
                 endpoints: endpoint.into_iter().collect(),
+                draining: Vec::new(),
                 protocol: Protocol::Http1,
             }],
             concurrency: Concurrency::default(),

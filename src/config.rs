@@ -228,6 +228,8 @@ pub struct AppPort {
     pub port: u16,
     /// Where the app listens; may be empty while nothing runs.
     pub endpoints: Vec<SocketAddr>,
+    /// Those of `endpoints` that get nothing new while another is ready: they are to be taken down.
+    pub draining: Vec<SocketAddr>,
     /// What the app speaks there.
     pub protocol: Protocol,
 }

@@ -16,7 +16,7 @@
 //! | 7 | admit: the gateway's own load, method, size, the client's and the app's rate | [`gateway::overload`], [`gateway::admit`] | 405, 413, 429, 501, 503 |
 //! | 8 | rewrite the request's fields | [`gateway::headers`] | 400 |
 //! | 9 | a turn at the app: choose an endpoint within the limits, or wait in line for one | [`upstream::turns`], [`upstream::balance`], [`upstream::wait`] | 503 |
-//! | 10 | lease a connection, or connect | [`upstream::pool`], [`upstream::connect`] | 502, 504 |
+//! | 10 | lease a connection, or connect; where no endpoint accepts one, back to the line | [`upstream::pool`], [`upstream::connect`] | 502, 504 |
 //! | 11 | exchange: send the request, read the response head | [`upstream::exchange`], [`upstream::http2`] | 502, 504 |
 //! | 12 | rewrite the response's fields | [`gateway::headers`] | |
 //! | 13 | relay the body, or both directions after an upgrade; keep or close both connections | [`listener::connection`], [`http1::decode`], [`http1::upgrade`] | a visibly broken message |

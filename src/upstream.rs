@@ -34,7 +34,9 @@ pub mod health;
 pub mod http2;
 pub mod outlier;
 pub mod pool;
+mod refusals;
 pub mod retries;
+mod seeking;
 pub mod turns;
 pub mod wait;
 
@@ -42,6 +44,7 @@ use app::{Endpoint, InFlight, Route};
 use exchanges::{Asked, Exchanges};
 use outlier::Fault;
 use pool::Pool;
+use seeking::Seeking;
 use turns::{Bounds, Seeker, Slot, Turn};
 
 /// One worker's way to the apps.
@@ -140,11 +143,12 @@ impl Upstream {
         journey: &mut Journey,
     ) -> Result<Answer, Error> {
         let Rules { timeouts, limits, retries: budget, ejection } = rules;
-        let mut tried: Vec<u64> = Vec::new();
+        let mut seeking = Seeking::default();
         let mut fresh = false;
         let mut exchanges = Exchanges { upgrade: Asked::of(request), ..Exchanges::default() };
         loop {
-            let in_flight = self.choose(route, find, &tried, timeouts, limits, journey).await?;
+            let in_flight =
+                self.choose(route, find, &mut seeking, timeouts, limits, journey).await?;
             let endpoint = in_flight.endpoint().clone();
             journey.attempts += 1;
             journey.endpoint = Some(endpoint.clone());
@@ -175,18 +179,24 @@ impl Upstream {
             // One kept connection that died says that the others may have, too.
             fresh = failure.stale;
             if !failure.stale {
-                tried.push(endpoint.id());
+                seeking.tried.push(endpoint.id());
             }
             let is_another = || {
-                let untried = |endpoint: &&Arc<Endpoint>| !tried.contains(&endpoint.id());
+                let untried = |one: &&Arc<Endpoint>| !seeking.tried.contains(&one.id());
                 route.endpoints.iter().filter(untried).any(|endpoint| endpoint.is_ready())
             };
-            let retry = journey.attempts <= budget.max
+            let retry = seeking.retries < budget.max
                 && retries::is_safe(&failure, &request.method)
                 && exchanges.can_rewind()
                 && (failure.stale || is_another())
                 && route.shared.may_retry(failure.stale, budget);
-            if !retry {
+            if retry {
+                seeking.retry();
+            } else if exchanges.can_rewind() && refusals::may_wait(route, &failure) {
+                // Whoever waits for the app does not work at it.
+                journey.slot = None;
+                seeking.go_back(timeouts.ready.saturating_sub(journey.waited));
+            } else {
                 return Err(failure.error);
             }
             exchanges.rewind();
@@ -207,6 +217,8 @@ impl Upstream {
         limits: &Limits,
     ) -> Result<Answer, Failure> {
         let unsent = |error| {
+            // Before its turn there is over: the next in line must not meet the same.
+            refusals::count(route, endpoint, &error);
             let fault = Fault::of(&error);
             Failure { error, unsent: true, stale: false, fault }
         };
@@ -266,11 +278,7 @@ impl Upstream {
 
     /// The endpoint failed a request, and is ejected if it is its turn and others are left.
     fn failed(&self, route: &Route, endpoint: &Endpoint, fault: Fault, rules: &OutlierEjection) {
-        let may = || {
-            let all = route.endpoints.len();
-            let ejected = route.endpoints.iter().filter(|one| one.outlier().ejected().is_some());
-            (ejected.count() + 1) * 100 <= all * rules.max_percent as usize
-        };
+        let may = || route.shared.ejections.permit(&route.endpoints, endpoint, rules);
         let random = &mut *self.random.borrow_mut();
         let Some(time) = endpoint.outlier().failed(fault, rules, random, may) else { return };
         route.shared.ejections.count(fault);
@@ -287,19 +295,19 @@ impl Upstream {
         &self,
         route: &mut Arc<Route>,
         find: &dyn Fn() -> Option<Arc<Route>>,
-        tried: &[u64],
+        seeking: &mut Seeking,
         timeouts: &Timeouts,
         limits: &Limits,
         journey: &mut Journey,
     ) -> Result<InFlight, Error> {
-        let (is_new, needs_slot) = (journey.attempts == 0, journey.slot.is_none());
-        let seeker = Seeker { is_new, needs_slot, tried };
+        let needs_slot = journey.slot.is_none();
+        let seeker = Seeker { standing: seeking.standing, needs_slot, tried: &seeking.tried };
         let at_once = route.turns.at_once(seeker, &route.endpoints, &mut *self.random.borrow_mut());
-        let Turn { endpoint, slot } = if let Some(turn) = at_once {
+        let Turn { endpoint, slot, ticket } = if let Some(turn) = at_once {
             turn
         } else {
             let start = Instant::now();
-            let left = timeouts.ready.saturating_sub(journey.waited);
+            let left = seeking.left(timeouts.ready.saturating_sub(journey.waited));
             let bounds = Bounds { app: limits.app_queue, all: limits.queue };
             let turn = Box::pin(wait::for_turn(route, find, seeker, left, bounds)).await;
             journey.waited += start.elapsed();
@@ -308,6 +316,7 @@ impl Upstream {
         if needs_slot {
             journey.slot = slot;
         }
+        seeking.ticket = ticket.or(seeking.ticket);
         Ok(endpoint)
     }
 
@@ -320,7 +329,7 @@ impl Upstream {
         if !fresh && let Some(connection) = self.pool.lease(endpoint) {
             return Ok(connection);
         }
-        let stream = Box::pin(connect::connect(endpoint.address(), timeouts.connect)).await?;
+        let stream = Box::pin(connect::connect(endpoint, timeouts.connect)).await?;
         Ok(Box::new(pool::Connection::new(stream, endpoint.clone(), timeouts.upstream_keepalive)))
     }
 }

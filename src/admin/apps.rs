@@ -56,6 +56,9 @@ pub(super) struct Load {
 struct EndpointView {
     address: std::net::SocketAddr,
     ready: bool,
+    /// It gets nothing new while another is ready.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    draining: bool,
     in_flight: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     ejected: Option<EjectedView>,
@@ -177,6 +180,7 @@ impl EndpointView {
         Self {
             address: endpoint.address(),
             ready: endpoint.is_ready(),
+            draining: endpoint.is_draining(),
             in_flight: endpoint.in_flight(),
             ejected: endpoint.outlier().ejected().map(|ejected| EjectedView {
                 reason: ejected.fault.label(),

@@ -44,6 +44,7 @@ impl Gateway {
             let ports = ports.iter().map(|(port, endpoints)| PortSpec {
                 port: *port,
                 endpoints: endpoints.iter().map(address).collect(),
+                draining: Vec::new(),
                 protocol: Protocol::Http1,
             });
             let id = id.parse().expect("an id");

@@ -286,6 +286,18 @@ pub const SETTINGS: &[Setting] = &[
          Either this or `ports`.",
     ),
     row(
+        "app.endpoints",
+        "address",
+        "",
+        "Where the app listens, as by the address alone. Required.",
+    ),
+    row(
+        "app.endpoints",
+        "draining",
+        "false",
+        "Finishes what it has, and gets nothing new while another endpoint is ready.",
+    ),
+    row(
         "app",
         "concurrency",
         "",

@@ -18,6 +18,7 @@ use super::process::{Event, Order};
 use super::screen::Screen;
 use crate::ids::AppId;
 use crate::upstream::app::Route;
+use crate::upstream::health::hurry::NoHurry;
 use crate::upstream::health::{self, Change, Report, Speech, Tally, Timings};
 
 /// Looks after one app.
@@ -75,7 +76,17 @@ impl Keeper {
             doomed: false,
             keeper: self,
         };
-        health::watch(address, &path, timings, || Speech::Http1, |report| life.learn(&report)).await
+        health::watch(
+            address,
+            &path,
+            timings,
+            || Speech::Http1,
+            &NoHurry,
+            |report| {
+                life.learn(&report);
+            },
+        )
+        .await
     }
 
     fn tell(&self, event: &Event) {

@@ -139,6 +139,7 @@ impl Settings {
                 .map(|port| AppPort {
                     port: *port,
                     endpoints: vec![endpoint(*port)],
+                    draining: Vec::new(),
                     protocol: Protocol::default(),
                 })
                 .collect(),

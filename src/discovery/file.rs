@@ -103,6 +103,7 @@ impl FileDiscovery {
                     if let Some(probe) = self.probes.remove(&endpoint.id()) {
                         probe.stop();
                     }
+                    endpoint.set_probed(false);
                     endpoint.set_ready(true);
                 }
                 route.turns.serve();
@@ -110,6 +111,7 @@ impl FileDiscovery {
             };
             for endpoint in &route.endpoints {
                 wanted.insert(endpoint.id());
+                endpoint.set_probed(true);
                 let known = self.probes.get(&endpoint.id());
                 let is_asked = |probe: &Probe| {
                     (&probe.path, probe.protocol) == (&app.health_path, route.protocol)
@@ -151,14 +153,17 @@ fn start(route: &Route, endpoint: &Arc<Endpoint>, path: &str, timings: Timings) 
     let task = tokio::spawn(async move {
         let address = endpoint.address();
         let speech = || speech(protocol, &endpoint);
-        health::watch(address, &watched, timings, speech, |report| {
+        health::watch(address, &watched, timings, speech, &*endpoint, |report| {
             let counts = counted.lock().unwrap_or_else(PoisonError::into_inner);
             if !*counts {
                 return;
             }
             let was_ready = endpoint.is_ready();
-            endpoint.set_ready(report.ready);
-            if report.ready && !was_ready {
+            // A ready app's first failures change nothing, nor do they say that it is up.
+            if report.outcome.is_ok() || !report.ready {
+                endpoint.set_ready(report.ready);
+            }
+            if endpoint.is_ready() && !was_ready {
                 tracing::info!(%app, %address, "endpoint is ready");
                 turns.serve();
             } else if let (false, true, Err(error)) = (report.ready, was_ready, &report.outcome) {
@@ -188,6 +193,7 @@ pub fn spec(app: &App, limits: &Limits) -> AppSpec {
             .map(|port| PortSpec {
                 port: port.port,
                 endpoints: port.endpoints.clone(),
+                draining: port.draining.clone(),
                 protocol: port.protocol,
             })
             .collect(),

@@ -56,6 +56,8 @@ pub struct PortSpec {
     pub port: u16,
     /// Where the app listens.
     pub endpoints: Vec<SocketAddr>,
+    /// Those of them that get nothing new while another is ready.
+    pub draining: Vec<SocketAddr>,
     /// What it speaks there.
     pub protocol: Protocol,
 }
@@ -233,14 +235,17 @@ fn route(
     let known = |address: &SocketAddr| {
         old?.endpoints.iter().find(|endpoint| endpoint.address() == *address).cloned()
     };
-    let endpoints = port
-        .endpoints
-        .iter()
-        .map(|address| {
-            known(address)
-                .unwrap_or_else(|| Arc::new(Endpoint::of(&common.turns, *address, app.ready)))
-        })
-        .collect();
+    let endpoint = |address: &SocketAddr| {
+        let endpoint = known(address)
+            .unwrap_or_else(|| Arc::new(Endpoint::of(&common.turns, *address, app.ready)));
+        if port.draining.contains(address) {
+            endpoint.drain();
+        } else {
+            endpoint.stay();
+        }
+        endpoint
+    };
+    let endpoints = port.endpoints.iter().map(endpoint).collect();
     Route {
         app: app.id.clone(),
         port: port.port,

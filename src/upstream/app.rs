@@ -6,10 +6,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use http::HeaderValue;
+use tokio::sync::Notify;
 
+use super::health::hurry::Hurry;
 use super::outlier::{Ejections, Outlier};
 use super::retries::Budget;
 use crate::config::{Protocol, Retries};
@@ -18,6 +20,10 @@ use crate::rate_limit::AppRate;
 use crate::telemetry::metrics::RouteMetrics;
 
 use super::turns::Turns;
+
+mod state;
+
+use state::State;
 
 /// One public host and where its calls go.
 #[derive(Debug)]
@@ -78,8 +84,9 @@ pub struct Endpoint {
     address: SocketAddr,
     /// Whoever waits for the endpoint's app.
     turns: Option<Arc<Turns>>,
-    ready: AtomicBool,
-    retired: AtomicBool,
+    state: State,
+    /// Rung for whoever probes it: its state is to be known soon.
+    asked: Notify,
     in_flight: AtomicU32,
     /// What the endpoint was found to speak.
     spoken: AtomicU8,
@@ -100,8 +107,8 @@ impl Endpoint {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             address,
             turns: None,
-            ready: AtomicBool::new(ready),
-            retired: AtomicBool::new(false),
+            state: State::new(ready),
+            asked: Notify::new(),
             in_flight: AtomicU32::new(0),
             spoken: AtomicU8::new(UNKNOWN),
             outlier: Outlier::default(),
@@ -126,24 +133,86 @@ impl Endpoint {
     /// Whether requests may be sent: never again once it has left its app, because its address may
     /// be another's by then.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed) && !self.is_retired()
+        self.state.is_ready()
+    }
+
+    /// Whether requests may be sent, and it does not drain.
+    pub fn is_ready_to_stay(&self) -> bool {
+        self.state.is_ready_to_stay()
+    }
+
+    /// Whether nothing speaks against it: it neither drains nor refuses nor fails requests.
+    pub fn is_sound(&self) -> bool {
+        self.state.is_sound() && !self.outlier.is_avoided()
     }
 
     /// Sets whether requests may be sent; whoever waits is woken by the caller.
     pub fn set_ready(&self, ready: bool) {
-        if !self.ready.swap(ready, Ordering::Relaxed) && ready {
+        if self.state.set_ready(ready) {
             self.outlier.reset();
         }
     }
 
+    /// Whether the endpoint is about to leave: it finishes what it has, and gets something new only
+    /// where no other endpoint is ready.
+    pub fn is_draining(&self) -> bool {
+        self.state.is_draining()
+    }
+
+    /// Marks the endpoint as about to leave, as it is still the app's.
+    pub fn drain(&self) {
+        self.state.set_draining(true);
+    }
+
+    /// Takes [`Self::drain`] back; whoever waits is woken by the caller.
+    pub fn stay(&self) {
+        self.state.set_draining(false);
+    }
+
     /// Whether the endpoint has left its app: idle connections to it are closed.
     pub fn is_retired(&self) -> bool {
-        self.retired.load(Ordering::Relaxed)
+        self.state.is_retired()
     }
 
     /// Marks the endpoint as gone.
     pub fn retire(&self) {
-        self.retired.store(true, Ordering::Relaxed);
+        self.state.retire();
+    }
+
+    /// Says whether probes tell when the endpoint is ready.
+    pub fn set_probed(&self, probed: bool) {
+        self.state.set_probed(probed);
+    }
+
+    /// Whether it refused the last connection that was tried.
+    pub fn is_refusing(&self) -> bool {
+        self.state.is_refusing()
+    }
+
+    /// It refused a connection.
+    pub(super) fn refused(&self) {
+        if self.state.refused() {
+            self.asked.notify_one();
+        }
+    }
+
+    /// It refuses, as all do: not ready until a probe or a connection succeeds. True if it was.
+    pub(super) fn take_down(&self) -> bool {
+        let taken = self.state.take_down();
+        if taken {
+            // It may have refused long ago.
+            self.asked.notify_one();
+        }
+        taken
+    }
+
+    /// It accepted a connection.
+    pub(super) fn accepted(&self) {
+        if self.state.accepted()
+            && let Some(turns) = &self.turns
+        {
+            turns.serve();
+        }
     }
 
     /// Whether the endpoint was found to speak HTTP/2; `None` if it was not asked yet.
@@ -167,6 +236,16 @@ impl Endpoint {
     /// Requests under way.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+impl Hurry for Endpoint {
+    async fn asked(&self) {
+        self.asked.notified().await;
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.turns.as_ref().is_some_and(|turns| turns.queued.load(Ordering::Relaxed) > 0)
     }
 }
 

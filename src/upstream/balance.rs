@@ -10,8 +10,8 @@ use rand::Rng;
 
 use super::app::Endpoint;
 
-/// A ready endpoint that is not in `tried`, if there is one; an ejected one
-/// only if there is no other.
+/// A ready endpoint that is not in `tried`, if there is one; one that is ejected or
+/// refuses only if there is no other, and one that drains only if there are none of these.
 pub fn choose(
     endpoints: &[Arc<Endpoint>],
     tried: &[u64],
@@ -21,7 +21,8 @@ pub fn choose(
     if let [only] = endpoints {
         return Some(only).filter(usable).cloned();
     }
-    let good = |endpoint: &&Arc<Endpoint>| usable(endpoint) && !endpoint.outlier().is_avoided();
+    let stays = |one: &&Arc<Endpoint>| one.is_ready_to_stay() && !tried.contains(&one.id());
+    let good = |one: &&Arc<Endpoint>| one.is_sound() && !tried.contains(&one.id());
     // Of those that would try an ejected endpoint at once the first does, and it is avoided again.
     for _ in 0..endpoints.len() {
         let Some(chosen) = choose_among(endpoints, good, random) else { break };
@@ -29,7 +30,7 @@ pub fn choose(
             return Some(chosen);
         }
     }
-    choose_among(endpoints, usable, random)
+    choose_among(endpoints, stays, random).or_else(|| choose_among(endpoints, usable, random))
 }
 
 fn choose_among(
@@ -93,7 +94,7 @@ mod tests {
     fn eject(endpoint: &Endpoint) {
         let rules = OutlierEjection { consecutive_failures: 1, ..OutlierEjection::default() };
         let mut random = SmallRng::seed_from_u64(4);
-        let time = endpoint.outlier().failed(Fault::Connect, &rules, &mut random, || true);
+        let time = endpoint.outlier().failed(Fault::Connect, &rules, &mut random, || Some(()));
         assert!(time.is_some());
     }
 
@@ -110,6 +111,46 @@ mod tests {
         all[0].outlier().answered(false);
         let drawn = (0..200).map(|_| choose(&all, &[], &mut random).expect("ready").id());
         assert!(drawn.into_iter().any(|id| id == all[0].id()));
+    }
+
+    #[test]
+    fn an_endpoint_that_drains_gets_nothing_while_another_is_ready_ejected_or_not() {
+        let mut random = SmallRng::seed_from_u64(5);
+        let all = endpoints(3);
+        all[0].drain();
+        eject(&all[1]);
+        all[2].set_ready(false);
+        for _ in 0..200 {
+            assert_eq!(choose(&all, &[], &mut random).expect("ready").id(), all[1].id());
+        }
+        let tried = [all[1].id()];
+        assert_eq!(choose(&all, &tried, &mut random).expect("ready").id(), all[0].id());
+        all[1].retire();
+        assert_eq!(choose(&all, &[], &mut random).expect("ready").id(), all[0].id());
+        assert!(choose(&all[..1], &[], &mut random).is_some(), "the only one of its app");
+        all[0].stay();
+        all[2].set_ready(true);
+        let drawn: Vec<_> =
+            (0..200).map(|_| choose(&all, &[], &mut random).expect("ready").id()).collect();
+        assert!(drawn.contains(&all[0].id()) && drawn.contains(&all[2].id()));
+    }
+
+    #[test]
+    fn an_endpoint_that_refused_is_avoided_only_where_a_probe_will_speak_for_it() {
+        let mut random = SmallRng::seed_from_u64(6);
+        let all = endpoints(2);
+        all[0].refused();
+        let mut drawn = || -> Vec<_> {
+            (0..100).map(|_| choose(&all, &[], &mut random).expect("ready").id()).collect()
+        };
+        assert!(drawn().contains(&all[0].id()));
+        all[0].set_probed(true);
+        assert!(!drawn().contains(&all[0].id()));
+        all[0].set_ready(true);
+        assert!(drawn().contains(&all[0].id()));
+        all[0].refused();
+        all[1].set_ready(false);
+        assert!(drawn().contains(&all[0].id()), "better than none");
     }
 
     #[test]

@@ -23,6 +23,9 @@ use tokio::net::TcpStream;
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 mod http2;
+pub mod hurry;
+
+use hurry::{Hurry, Pace};
 
 /// What a probe calls itself, so that an app can leave it out of its logs.
 const USER_AGENT: &str = "ignite-gateway-probe";
@@ -116,7 +119,8 @@ pub enum Change {
 }
 
 /// Probes `address` for ever and tells `on_result` of each probe; the app counts
-/// as unready until a probe says otherwise. `speech` is asked before each probe.
+/// as unready until a probe says otherwise. `speech` is asked before each probe, `hurry` asks for
+/// some out of turn.
 ///
 /// Ends only when dropped or aborted. A caller that wants liveness as well feeds
 /// the outcomes to a second [`Tally`] that begins ready.
@@ -125,14 +129,16 @@ pub async fn watch(
     path: &str,
     timings: Timings,
     speech: impl Fn() -> Speech,
+    hurry: &impl Hurry,
     on_result: impl FnMut(Report),
 ) -> Infallible {
-    repeat(timings, || probe(address, path, speech(), timings.timeout), on_result).await
+    repeat(timings, || probe(address, path, speech(), timings.timeout), hurry, on_result).await
 }
 
 async fn repeat<P>(
     timings: Timings,
     mut probe: impl FnMut() -> P,
+    hurry: &impl Hurry,
     mut on_result: impl FnMut(Report),
 ) -> Infallible
 where
@@ -144,9 +150,14 @@ where
     let mut ticks = time::interval_at(Instant::now() + timings.initial_delay, period);
     // After a pause of this process an app gets one probe, not a burst of them.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pace = Pace::default();
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = pace.due(hurry) => {}
+        }
         let outcome = probe().await;
+        pace.probed(outcome.is_ok(), hurry);
         let change = tally.record(outcome.is_ok());
         on_result(Report { ready: tally.ready(), change, outcome });
     }

@@ -139,7 +139,7 @@ impl Connections {
         timeouts: &Timeouts,
         limits: &Limits,
     ) -> Result<Rc<Connection>, Error> {
-        let stream = connect::connect(endpoint.address(), timeouts.connect).await?;
+        let stream = connect::connect(endpoint, timeouts.connect).await?;
         let connection = Connection::start(stream, endpoint, timeouts, limits);
         let mut by_endpoint = self.by_endpoint.borrow_mut();
         by_endpoint.entry(endpoint.id()).or_default().open.push(connection.clone());

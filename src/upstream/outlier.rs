@@ -7,10 +7,12 @@
 //! Ejection is a preference: an endpoint serves when there is no other.
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand::Rng;
 
+use super::app::Endpoint;
 use crate::clock::Instant;
 use crate::config::OutlierEjection;
 use crate::error::Error;
@@ -58,21 +60,41 @@ impl Fault {
     }
 }
 
-/// How many ejections of a host's endpoints there were, by fault.
+/// The ejections of a host's endpoints.
 #[derive(Debug, Default)]
-pub struct Ejections([AtomicU64; Fault::ALL.len()]);
+pub struct Ejections {
+    /// How many there were, by fault.
+    counts: [AtomicU64; Fault::ALL.len()],
+    /// Held by who ejects: what it counted stays true.
+    gate: Mutex<()>,
+}
 
 impl Ejections {
     /// Counts one more.
     pub fn count(&self, fault: Fault) {
-        if let Some(counter) = self.0.get(fault as usize) {
+        if let Some(counter) = self.counts.get(fault as usize) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
     }
 
+    /// Whether one more may be ejected: a share of those that are there to be chosen. One that is
+    /// unready or drains does not count: it is not chosen anyway.
+    pub(super) fn permit(
+        &self,
+        endpoints: &[Arc<Endpoint>],
+        endpoint: &Endpoint,
+        rules: &OutlierEjection,
+    ) -> Option<MutexGuard<'_, ()>> {
+        let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = || endpoints.iter().filter(|one| one.is_ready_to_stay());
+        let ejected = there().filter(|one| one.outlier().ejected().is_some()).count();
+        let most = there().count() * rules.max_percent as usize / 100;
+        (endpoint.is_ready_to_stay() && ejected < most).then_some(gate)
+    }
+
     /// Every count, with its fault.
     pub fn counts(&self) -> impl Iterator<Item = (Fault, u64)> {
-        let counts = self.0.iter().map(|counter| counter.load(Ordering::Relaxed));
+        let counts = self.counts.iter().map(|counter| counter.load(Ordering::Relaxed));
         Fault::ALL.into_iter().zip(counts)
     }
 }
@@ -169,13 +191,14 @@ impl Outlier {
         self.until.swap(0, Ordering::Relaxed) > 0
     }
 
-    /// It failed. `may` is asked whether it may be ejected, if that is due; the time if it is.
-    pub fn failed(
+    /// It failed. `may` is asked whether it may be ejected, if that is due, and what it gives is held
+    /// until it is; the time if it is.
+    pub fn failed<Permit>(
         &self,
         fault: Fault,
         rules: &OutlierEjection,
         random: &mut impl Rng,
-        may: impl FnOnce() -> bool,
+        may: impl FnOnce() -> Option<Permit>,
     ) -> Option<Duration> {
         let (counter, threshold) = match fault {
             Fault::ServerError => (&self.server_errors, rules.consecutive_5xx),
@@ -188,9 +211,10 @@ impl Outlier {
         // What was under way when it was ejected says nothing new.
         let tried = until > 0 && self.trial.load(Ordering::Relaxed) == until;
         let due = if until > 0 { tried } else { in_a_row >= threshold };
-        if threshold == 0 || !due || (until == 0 && !may()) {
+        if threshold == 0 || !due {
             return None;
         }
+        let _permit = if until == 0 { Some(may()?) } else { None };
         let doublings = self.doublings.load(Ordering::Relaxed).min(MAX_DOUBLINGS);
         let time = rules.base_time.saturating_mul(1 << doublings).min(rules.max_time);
         let time = time.mul_f64(random.random_range(0.75..1.25));
@@ -242,7 +266,7 @@ mod tests {
     };
 
     fn fail(outlier: &Outlier, fault: Fault) -> Option<Duration> {
-        outlier.failed(fault, &RULES, &mut SmallRng::seed_from_u64(1), || true)
+        outlier.failed(fault, &RULES, &mut SmallRng::seed_from_u64(1), || Some(()))
     }
 
     fn eject(outlier: &Outlier) -> Duration {
@@ -322,12 +346,39 @@ mod tests {
         let outlier = Outlier::default();
         let mut random = SmallRng::seed_from_u64(1);
         for _ in 0..10 {
-            assert_eq!(outlier.failed(Fault::Connect, &RULES, &mut random, || false), None);
+            assert_eq!(outlier.failed(Fault::Connect, &RULES, &mut random, || None::<()>), None);
         }
         let rules = OutlierEjection { consecutive_failures: 0, ..RULES };
         for _ in 0..10 {
-            assert_eq!(outlier.failed(Fault::Connect, &rules, &mut random, || true), None);
+            assert_eq!(outlier.failed(Fault::Connect, &rules, &mut random, || Some(())), None);
         }
         assert!(!outlier.is_avoided());
+    }
+
+    /// Many threads, each with an endpoint that is due.
+    #[test]
+    fn no_more_than_the_share_is_ejected_by_however_many_at_once() {
+        for round in 0..50 {
+            let endpoint = |port| Arc::new(Endpoint::new(([127, 0, 0, 1], port).into(), true));
+            let endpoints: Vec<_> = (1..=9).map(endpoint).collect();
+            // Two of them are no choice: seven are left, of which three may go.
+            endpoints[0].drain();
+            endpoints[1].set_ready(false);
+            let ejections = Ejections::default();
+            let rules = OutlierEjection { consecutive_failures: 1, ..RULES };
+            std::thread::scope(|scope| {
+                for (one, seed) in endpoints.iter().zip(round..) {
+                    let (all, ejections) = (&endpoints, &ejections);
+                    scope.spawn(move || {
+                        let may = || ejections.permit(all, one, &rules);
+                        let random = &mut SmallRng::seed_from_u64(seed);
+                        one.outlier().failed(Fault::Connect, &rules, random, may)
+                    });
+                }
+            });
+            let ejected = |one: &&Arc<Endpoint>| one.outlier().ejected().is_some();
+            assert_eq!(endpoints.iter().filter(ejected).count(), 3);
+            assert!(endpoints[..2].iter().all(|one| one.outlier().ejected().is_none()));
+        }
     }
 }

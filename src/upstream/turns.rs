@@ -21,7 +21,7 @@ use crate::error::Error;
 mod held;
 mod lines;
 
-pub use held::{Place, Slot, Turn};
+pub use held::{Place, Slot, Ticket, Turn};
 use lines::{Lines, Waiter};
 
 /// Turns at an app, common to all its ports and kept over changes of the app.
@@ -61,12 +61,24 @@ pub struct Bounds {
 /// Who seeks a turn.
 #[derive(Debug, Clone, Copy)]
 pub struct Seeker<'a> {
-    /// Not a retry, which has had its turn in line.
-    pub is_new: bool,
+    /// What it has behind it.
+    pub standing: Standing,
     /// It has no part of the app's limit yet.
     pub needs_slot: bool,
     /// Endpoints that failed it.
     pub tried: &'a [u64],
+}
+
+/// What a request has behind it that seeks a turn.
+#[derive(Debug, Clone, Copy)]
+pub enum Standing {
+    /// Nothing: it goes to the end of the line.
+    New,
+    /// It was sent, and is to be sent again: it goes first, whatever the bounds.
+    Retry,
+    /// It had a turn and found nobody there: it takes the place that it had. One that had none
+    /// came before all who wait.
+    Back(Option<Ticket>),
 }
 
 /// What a request is told that waits: its turn, and by which route.
@@ -95,7 +107,9 @@ impl Turns {
     }
 
     /// Changes the limits. Who waits profits at once; who has a turn keeps it. Requests that began
-    /// while the app had no limit are not counted under its first.
+    /// while the app had no limit are not counted under its first: each would have had to write to
+    /// a number that all workers share, and no other count could be taken over to the unit while
+    /// requests begin and end. Too many by one would be a turn that nobody ever gives back.
     pub fn set_concurrency(self: &Arc<Self>, concurrency: Concurrency) {
         if self.concurrency() != concurrency {
             self.concurrency.store(concurrency.app, Ordering::Relaxed);
@@ -120,7 +134,7 @@ impl Turns {
         endpoints: &[Arc<Endpoint>],
         random: &mut impl Rng,
     ) -> Option<Turn> {
-        if seeker.is_new && self.queued.load(Ordering::Relaxed) > 0 {
+        if seeker.standing.waits_for_others() && self.queued.load(Ordering::Relaxed) > 0 {
             return None;
         }
         let Concurrency { app, endpoint: limit } = self.concurrency();
@@ -131,7 +145,7 @@ impl Turns {
         // Made first: without an endpoint it is dropped, which gives the slot to who waits by now.
         let slot = counted.then(|| Slot::of(self));
         let endpoint = pick(endpoints, seeker.tried, limit, random)?;
-        Some(Turn { endpoint, slot })
+        Some(Turn { endpoint, slot, ticket: None })
     }
 
     /// Joins the queue, which may give a turn at once.
@@ -158,7 +172,7 @@ impl Turns {
         let number = lines.enter(&route, Waiter::new(seeker, told));
         let unclaimed = self.serve_lines(&mut lines);
         // Asked last: who has a turn by now takes no place.
-        let is_over = seeker.is_new && (app >= bounds.app || all >= bounds.all);
+        let is_over = seeker.standing.is_bounded() && (app >= bounds.app || all >= bounds.all);
         let refused = is_over && self.remove(&mut lines, port, number).is_some();
         drop(lines);
         drop(unclaimed);
@@ -235,6 +249,7 @@ impl Turns {
                 continue;
             };
             let Some((waiter, route)) = self.remove(lines, port, number) else { continue };
+            let turn = Turn { ticket: Some(waiter.ticket(number)), ..turn };
             unclaimed.extend(waiter.told.send(Ok((turn, route))).err());
         }
         unclaimed
@@ -251,7 +266,8 @@ impl Turns {
         let has_no_limit = (app, endpoint) == (0, 0);
         let limit = if has_no_limit { first.window } else { endpoint };
         if let Some(endpoint) = pick(&first.route.endpoints, first.tried, limit, first.random) {
-            return Some(Turn { endpoint, slot: counted.then(|| Slot::of(self)) });
+            let slot = counted.then(|| Slot::of(self));
+            return Some(Turn { endpoint, slot, ticket: None });
         }
         if counted {
             // Not as a slot that is dropped, which would look who is next, as goes on here.
@@ -278,6 +294,18 @@ impl Turns {
     }
 }
 
+impl Standing {
+    /// Whether it gets no turn while others are in line.
+    fn waits_for_others(self) -> bool {
+        !matches!(self, Self::Retry)
+    }
+
+    /// Whether the line may be too long for it. What was let into it once is not refused.
+    fn is_bounded(self) -> bool {
+        matches!(self, Self::New | Self::Back(None))
+    }
+}
+
 /// An endpoint that works on fewer than `limit` requests, counted there; 0: no limit.
 fn pick(
     endpoints: &[Arc<Endpoint>],
@@ -289,12 +317,15 @@ fn pick(
         return balance::choose(endpoints, tried, random).map(InFlight::new);
     }
     loop {
-        let full = endpoints.iter().filter(|one| one.in_flight() >= limit).map(|one| one.id());
-        let unusable: Vec<u64> = tried.iter().copied().chain(full).collect();
-        // A good one that is only busy is better than one that fails.
-        let avoided = |one: &Arc<Endpoint>| one.outlier().is_avoided();
-        let is_good =
-            |one: &Arc<Endpoint>| one.is_ready() && !avoided(one) && !tried.contains(&one.id());
+        let stays = |one: &Arc<Endpoint>| one.is_ready_to_stay() && !tried.contains(&one.id());
+        // One that is only busy is better than one that is about to go.
+        let others_stay = endpoints.iter().any(stays);
+        let is_full = |one: &Arc<Endpoint>| one.in_flight() >= limit;
+        let is_out = |one: &&Arc<Endpoint>| is_full(one) || (others_stay && one.is_draining());
+        let out = endpoints.iter().filter(is_out).map(|one| one.id());
+        let unusable: Vec<u64> = tried.iter().copied().chain(out).collect();
+        // And better than one that fails.
+        let is_good = |one: &Arc<Endpoint>| one.is_sound() && !tried.contains(&one.id());
         let is_free = |one: &Arc<Endpoint>| is_good(one) && one.in_flight() < limit;
         if !endpoints.iter().any(is_free) && endpoints.iter().any(is_good) {
             return None;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::support::caller::get;
-use crate::support::edge::{Edge, QUICK};
+use crate::support::edge::{Edge, QUICK, Reopening};
 use crate::support::{
     Caller, Crowd, Frames, Gateway, HOST, LIMIT, ScriptedApp, app, eventually, frames,
 };
@@ -69,6 +69,49 @@ fn five_hundred_callers_over_all_workers_are_served_in_order_of_arrival() {
     assert_eq!(crowd.peak(), 1);
     assert_eq!(crowd.came(), [targets(500), vec!["/late".to_owned()]].concat());
     assert_eq!(waiting(&gateway, HOST), 0);
+}
+
+/// What a cold start is held to: nothing listens, 500 callers come over all workers, the app
+/// starts, takes a while, and has a limit.
+#[test]
+fn five_hundred_callers_of_a_cold_app_are_served_in_order_of_arrival_and_within_its_limit() {
+    const CALLERS: usize = 500;
+    const CONCURRENCY: usize = 8;
+    let place = Reopening::new();
+    let edge = Edge::with(QUICK, |config| {
+        config.workers = 4;
+        config.timeouts.ready = 2 * LIMIT;
+        let mut one = app("acme/hello", &[(80, &[place.address()])]);
+        one.health_check = true;
+        one.concurrency = Some(CONCURRENCY);
+        config.apps.push(one);
+    });
+    let route = edge.route(HOST);
+    let join = |number: usize| {
+        let mut caller = Caller::to(edge.address());
+        caller.send(get(&format!("/{number}")));
+        eventually("it waits", || route.shared.waiting.load(Ordering::SeqCst) == number + 1);
+        caller
+    };
+    let callers: Vec<_> = (0..CALLERS).map(join).collect();
+    let crowd = Crowd::holding_on(place.open());
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(crowd.came().is_empty(), "it listens, and is not ready");
+    crowd.turn_healthy();
+    for came in CONCURRENCY..=CALLERS {
+        eventually("as many as it takes are there", || crowd.came().len() == came);
+        assert_eq!(crowd.now(), CONCURRENCY);
+        crowd.answer(1);
+    }
+    crowd.answer_all();
+    for mut caller in callers {
+        let _ = caller.read_response().expect(200);
+    }
+    let mut came = crowd.came();
+    // Those that go together may arrive in any order, on the connections of four workers.
+    came[..CONCURRENCY].sort();
+    assert_eq!((came, crowd.peak()), (targets(CALLERS), CONCURRENCY));
+    assert_eq!(route.shared.waiting.load(Ordering::SeqCst), 0);
 }
 
 #[test]

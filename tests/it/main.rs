@@ -21,6 +21,7 @@ mod bodies;
 mod clients;
 mod cold_start;
 mod concurrency;
+mod draining;
 mod endpoints;
 mod failures;
 mod faults;
@@ -36,6 +37,7 @@ mod overload;
 mod proxy_protocol;
 mod rate_limits;
 mod real_apps;
+mod refusals;
 
 mod resilience;
 mod retries;

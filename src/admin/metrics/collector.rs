@@ -140,7 +140,7 @@ fn endpoints(out: &mut Writer<'_>, routes: &[Arc<Route>]) -> fmt::Result {
             let is = |endpoint: &&Arc<Endpoint>| state_of(endpoint) == state;
             route.endpoints.iter().filter(is).count()
         };
-        for state in ["ready", "ejected", "unready"] {
+        for state in ["ready", "ejected", "draining", "unready"] {
             let count = count(state);
             samples.add(&[organization, app, port, ("state", state)], count as u64)?;
         }
@@ -151,6 +151,7 @@ fn endpoints(out: &mut Writer<'_>, routes: &[Arc<Route>]) -> fmt::Result {
 fn state_of(endpoint: &Endpoint) -> &'static str {
     match (endpoint.is_ready(), endpoint.outlier().ejected()) {
         (false, _) => "unready",
+        (true, _) if endpoint.is_draining() => "draining",
         (true, Some(_)) => "ejected",
         (true, None) => "ready",
     }

@@ -25,6 +25,8 @@ struct PlacedPort {
 }
 
 const ENDPOINTS: &str = "[\"127.0.0.1:3000\"]";
+/// The section of a table among them.
+const ENDPOINT: &str = "app.endpoints";
 
 /// Reads one app; `None`, with the errors recorded, when it has no whole name.
 pub(super) fn read(section: &Section<'_>, report: &mut Report) -> Option<PlacedApp> {
@@ -104,7 +106,7 @@ impl Settings {
         Self {
             health_path: App::HEALTH_PATH.to_owned(),
             invoke_path: App::INVOKE_PATH.to_owned(),
-            ports: given.map(|given| only_port(&given, report)).into_iter().collect(),
+            ports: given.map(|given| only_port(section, &given, report)).into_iter().collect(),
             health_check: App::HEALTH_CHECK,
         }
     }
@@ -112,7 +114,7 @@ impl Settings {
 
 fn ports(section: &Section<'_>, report: &mut Report) -> Vec<PlacedPort> {
     match (section.given("endpoints", report), section.given("ports", report)) {
-        (Some(endpoints), None) => vec![only_port(&endpoints, report)],
+        (Some(endpoints), None) => vec![only_port(section, &endpoints, report)],
         (None, Some(ports)) => listed_ports(section, &ports, report),
         (Some(_), Some(ports)) => {
             let message =
@@ -132,10 +134,12 @@ fn ports(section: &Section<'_>, report: &mut Report) -> Vec<PlacedPort> {
     }
 }
 
-fn only_port(given: &Given<'_>, report: &mut Report) -> PlacedPort {
+fn only_port<'a>(section: &Section<'a>, given: &Given<'a>, report: &mut Report) -> PlacedPort {
+    let (endpoints, draining) = endpoints(section, given, report);
     let port = AppPort {
         port: HostName::DEFAULT_PORT,
-        endpoints: endpoints(given, report),
+        endpoints,
+        draining,
         protocol: Protocol::default(),
     };
     PlacedPort { port, place: given.place.clone() }
@@ -181,14 +185,48 @@ fn listed_port(entry: &Section<'_>, report: &mut Report) -> Option<PlacedPort> {
         let message = format!("missing; write endpoints = {ENDPOINTS}");
         entry.missing("endpoints", &message, report);
     }
-    let endpoints = given.map(|given| endpoints(&given, report)).unwrap_or_default();
-    let port = AppPort { port: port?, endpoints, protocol: protocol.unwrap_or_default() };
+    let given = given.map(|given| endpoints(entry, &given, report));
+    let (endpoints, draining) = given.unwrap_or_default();
+    let port = AppPort { port: port?, endpoints, draining, protocol: protocol.unwrap_or_default() };
     Some(PlacedPort { port, place: entry.place.clone() })
 }
 
-fn endpoints(given: &Given<'_>, report: &mut Report) -> Vec<SocketAddr> {
+/// Every address, and those of them that drain.
+fn endpoints<'a>(
+    section: &Section<'a>,
+    given: &Given<'a>,
+    report: &mut Report,
+) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
     if given.value.as_array().is_some_and(|list| list.is_empty()) {
         report.warn(given, "empty, so every call to this port will fail; list the app's addresses");
     }
-    given.list(ENDPOINTS, report, value::endpoint)
+    let (mut all, mut draining) = (Vec::new(), Vec::new());
+    for element in given.elements(ENDPOINTS, report).unwrap_or_default() {
+        let Some((address, drains)) = endpoint(section, &element, report) else { continue };
+        if all.contains(&address) {
+            let is_plain = element.value.is_str();
+            let shown = if is_plain { value::found(element.value) } else { address.to_string() };
+            report.wrong(&element, format!("{shown} is listed twice; remove one"));
+            continue;
+        }
+        all.push(address);
+        draining.extend(drains.then_some(address));
+    }
+    (all, draining)
+}
+
+/// An address, or a table of one and whether it drains.
+fn endpoint<'a>(
+    section: &Section<'a>,
+    given: &Given<'a>,
+    report: &mut Report,
+) -> Option<(SocketAddr, bool)> {
+    if !given.value.is_table() {
+        let read = value::endpoint(given).map_err(|message| report.wrong(given, message));
+        return Some((read.ok()?, false));
+    }
+    let entry = section.open(ENDPOINT, given, report)?;
+    let address = entry.required("address", "\"127.0.0.1:3000\"", report, value::endpoint);
+    let draining = entry.read("draining", report, value::boolean).unwrap_or(false);
+    Some((address?, draining))
 }

@@ -277,6 +277,22 @@ fn the_limits_of_an_app_are_read_whoever_built_it_and_0_is_none() {
 }
 
 #[test]
+fn an_endpoint_that_is_to_be_taken_down_is_a_table_among_addresses() {
+    let given = "[{ address = \"10.0.0.5:80\", draining = true }, \"10.0.0.6:80\", \
+                 { address = \"10.0.0.7:80\" }]";
+    for text in
+        [format!("endpoints = {given}"), format!("ports = [{{ port = 80, endpoints = {given} }}]")]
+    {
+        let port = &good(&app(&text)).config.apps[0].ports[0];
+        let listed = |addresses: &[std::net::SocketAddr]| {
+            addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(listed(&port.endpoints), ["10.0.0.5:80", "10.0.0.6:80", "10.0.0.7:80"]);
+        assert_eq!(listed(&port.draining), ["10.0.0.5:80"]);
+    }
+}
+
+#[test]
 fn an_empty_list_of_endpoints_is_accepted_with_a_warning() {
     let loaded = good(&app("endpoints = []"));
     assert_eq!(loaded.config.apps[0].ports[0].endpoints, []);
@@ -486,6 +502,26 @@ const APP_MISTAKES: &[(&str, usize, &str)] = &[
     ("endpoints = [\"10.0.0.1:99999\"]", 4, "app.endpoints: `10.0.0.1:99999` is no address"),
     ("endpoints = [\"[::1]:1\", \"[0::1]:1\"]", 4, "app.endpoints: \"[0::1]:1\" is listed twice"),
     ("endpoints = [80]", 4, "app.endpoints: found the number 80; write an address such as"),
+    (
+        "endpoints = [\"10.0.0.1:1\",\n{ address = \"10.0.0.1:1\", draining = true }]",
+        5,
+        "app.endpoints: 10.0.0.1:1 is listed twice; remove one",
+    ),
+    (
+        "endpoints = [{ draining = true }]",
+        4,
+        "app.endpoints.address: missing; write address = \"127",
+    ),
+    (
+        "endpoints = [{ address = \"10.0.0.1:1\", drainin = true }]",
+        4,
+        "app.endpoints.drainin: unknown key; did you mean `draining`?",
+    ),
+    (
+        "endpoints = [{ address = \"10.0.0.1:1\", draining = \"yes\" }]",
+        4,
+        "app.endpoints.draining: expected true or false, found \"yes\"",
+    ),
     ("ports = []", 4, "app.ports: 0 ports are listed; give 1 to 32"),
     ("ports = [80]", 4, "app.ports: expected a table, found the number 80; give a table of: port,"),
     ("ports = [{ port = 80 }]", 4, "app.ports.endpoints: missing; write endpoints = ["),

@@ -29,6 +29,7 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("overload", "What happens when the gateway itself has too much to do."),
     ("access_log", "One line per request."),
     ("app", ""),
+    ("app.endpoints", ""),
     ("app.rate_limit", ""),
     ("app.ports", ""),
 ];
@@ -52,6 +53,7 @@ pub(in crate::config) fn header(section: &str) -> String {
     match section {
         "listener" | "app" => format!("[[{section}]]"),
         "app.rate_limit" => "`rate_limit` of [[app]]".to_owned(),
+        "app.endpoints" => "an entry of `endpoints` of [[app]]".to_owned(),
         "app.ports" => "an entry of `ports` of [[app]]".to_owned(),
         "listener.tls.certificates" => "an entry of `certificates` of [listener.tls]".to_owned(),
         section => format!("[{section}]"),

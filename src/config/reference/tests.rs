@@ -25,6 +25,7 @@ fn hello() -> App {
         ports: vec![AppPort {
             port: 80,
             endpoints: vec!["127.0.0.1:3000".parse().unwrap()],
+            draining: Vec::new(),
             protocol: Protocol::Http1,
         }],
         health_check: App::HEALTH_CHECK,

@@ -51,7 +51,11 @@ endpoints = ["127.0.0.1:3000"]
 # health_check = true         # false: every endpoint counts as ready
 # ports = [
 #   { port = 80, endpoints = ["10.0.0.5:80", "10.0.0.6:80"] },
-#   { port = 8080, endpoints = ["10.0.0.5:8080"], protocol = "http1" },
+#   # One that is about to be taken down drains: it gets nothing new while another is ready.
+#   { port = 8080, protocol = "http1", endpoints = [
+#     { address = "10.0.0.5:8080", draining = true },
+#     "10.0.0.6:8080",
+#   ] },
 # ]
 "#;
 

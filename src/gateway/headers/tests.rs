@@ -16,7 +16,12 @@ fn route() -> Arc<Route> {
     let table = RouteTable::new();
     let spec = AppSpec {
         id: "acme/hello".parse().unwrap(),
-        ports: vec![PortSpec { port: 80, endpoints: Vec::new(), protocol: Protocol::Http1 }],
+        ports: vec![PortSpec {
+            port: 80,
+            endpoints: Vec::new(),
+            draining: Vec::new(),
+            protocol: Protocol::Http1,
+        }],
         concurrency: Concurrency::default(),
         rate_limit: None,
         ready: true,

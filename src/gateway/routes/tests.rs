@@ -12,6 +12,7 @@ fn app(id: &str, ports: &[(u16, &[&str])]) -> AppSpec {
             .map(|(port, endpoints)| PortSpec {
                 port: *port,
                 endpoints: endpoints.iter().map(|text| text.parse().unwrap()).collect(),
+                draining: Vec::new(),
                 protocol: Protocol::Http1,
             })
             .collect(),

@@ -71,7 +71,7 @@ async fn the_watch_waits_first_and_then_probes_from_start_to_start() {
         time::sleep(Duration::from_millis(900)).await;
         if number == 2 { Ok(()) } else { Err(ProbeFailure::Timeout) }
     };
-    let watching = repeat(Timings::CONTRACT, probe, |report| {
+    let watching = repeat(Timings::CONTRACT, probe, &hurry::NoHurry, |report| {
         seen.send((report.ready, report.change)).unwrap();
     });
     assert!(time::timeout(Duration::from_secs(30), watching).await.is_err(), "it never ends");
@@ -95,7 +95,7 @@ async fn without_the_initial_delay_the_first_probe_is_at_once() {
         Ok(())
     };
     let timings = Timings::CONTRACT.without_initial_delay();
-    let watching = repeat(timings, probe, |_| ());
+    let watching = repeat(timings, probe, &hurry::NoHurry, |_| ());
     assert!(time::timeout(Duration::from_secs(1), watching).await.is_err());
     assert_eq!(*first.borrow(), Some(Duration::ZERO));
 }
@@ -269,8 +269,17 @@ async fn the_watch_probes_over_real_sockets() {
     };
     let (seen, mut reports) = mpsc::unbounded_channel();
     let watching = tokio::spawn(async move {
-        watch(address, "/healthz", timings, || Speech::Http1, |report| seen.send(report).unwrap())
-            .await
+        watch(
+            address,
+            "/healthz",
+            timings,
+            || Speech::Http1,
+            &hurry::NoHurry,
+            |report| {
+                seen.send(report).unwrap();
+            },
+        )
+        .await
     });
     let readiness = async {
         for (ready, change) in

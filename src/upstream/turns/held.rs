@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
 use super::{Told, Turns};
+use crate::clock::Instant;
 use crate::error::Error;
 use crate::upstream::app::InFlight;
 
@@ -17,6 +18,16 @@ pub struct Turn {
     pub endpoint: InFlight,
     /// Its part of the app's limit, unless there is none or it has it already.
     pub slot: Option<Slot>,
+    /// The place that it had in line, if it had to wait.
+    pub ticket: Option<Ticket>,
+}
+
+/// A place in line that was given up for a turn.
+#[derive(Debug, Clone, Copy)]
+pub struct Ticket {
+    pub(super) number: i64,
+    /// When it was taken.
+    pub(super) since: Instant,
 }
 
 /// A part of an app's limit, given to the next in line on drop.

@@ -12,7 +12,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::oneshot;
 
-use super::{Seeker, Told};
+use super::{Seeker, Standing, Ticket, Told};
 use crate::clock::Instant;
 use crate::upstream::app::{Endpoint, Route};
 
@@ -27,7 +27,7 @@ const PACE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Lines {
     ports: BTreeMap<u16, Line>,
-    /// The number of the next newcomer. Retries count down from 0: they go first.
+    /// The number of the next newcomer. Those of retries are below all of them: they go first.
     next: i64,
     next_retry: i64,
     /// When the windows are to be opened, for lack of answers.
@@ -50,15 +50,24 @@ struct Line {
 pub(super) struct Waiter {
     pub(super) told: oneshot::Sender<Told>,
     needs_slot: bool,
-    is_new: bool,
+    standing: Standing,
     tried: Box<[u64]>,
     since: Instant,
 }
 
 impl Waiter {
     pub(super) fn new(seeker: Seeker<'_>, told: oneshot::Sender<Told>) -> Self {
-        let Seeker { is_new, needs_slot, tried } = seeker;
-        Self { told, needs_slot, is_new, tried: tried.into(), since: Instant::now() }
+        let Seeker { standing, needs_slot, tried } = seeker;
+        let since = match standing {
+            Standing::Back(Some(ticket)) => ticket.since,
+            Standing::New | Standing::Retry | Standing::Back(None) => Instant::now(),
+        };
+        Self { told, needs_slot, standing, tried: tried.into(), since }
+    }
+
+    /// What proves that it had this place.
+    pub(super) fn ticket(&self, number: i64) -> Ticket {
+        Ticket { number, since: self.since }
     }
 }
 
@@ -77,7 +86,7 @@ impl Default for Lines {
         Self {
             ports: BTreeMap::new(),
             next: 0,
-            next_retry: -1,
+            next_retry: i64::MIN,
             opens: None,
             is_paced: false,
             // Any seed will do: the numbers only spread load.
@@ -89,9 +98,16 @@ impl Default for Lines {
 impl Lines {
     /// Puts somebody into line, by the route in force; returns the number.
     pub(super) fn enter(&mut self, route: &Arc<Route>, waiter: Waiter) -> i64 {
-        let number = if waiter.is_new { &mut self.next } else { &mut self.next_retry };
-        let own = *number;
-        *number += if waiter.is_new { 1 } else { -1 };
+        let mut take = |retry| {
+            let next = if retry { &mut self.next_retry } else { &mut self.next };
+            *next += 1;
+            *next - 1
+        };
+        let own = match waiter.standing {
+            Standing::New => take(false),
+            Standing::Retry | Standing::Back(None) => take(true),
+            Standing::Back(Some(ticket)) => ticket.number,
+        };
         let line = self.ports.entry(route.port).or_insert_with(|| Line {
             route: route.clone(),
             waiters: BTreeMap::new(),
@@ -140,7 +156,7 @@ impl Lines {
 
     /// When the first of all came.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        // A retry is first in line, and came last.
+        // Retries are first in line, and came last.
         let waiters = self.ports.values().flat_map(|line| {
             let newcomer = line.waiters.range(0..).next();
             newcomer.into_iter().chain(line.waiters.range(..0))

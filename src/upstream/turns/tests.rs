@@ -21,7 +21,7 @@ use crate::upstream::wait;
 
 const READY: Duration = Duration::from_secs(30);
 const BOUNDS: Bounds = Bounds { app: 1000, all: 10_000 };
-const NEW: Seeker<'_> = Seeker { is_new: true, needs_slot: true, tried: &[] };
+const NEW: Seeker<'_> = Seeker { standing: Standing::New, needs_slot: true, tried: &[] };
 
 /// An app whose port 80 has some endpoints.
 #[derive(Clone)]
@@ -188,7 +188,7 @@ fn the_queue_is_bounded_for_the_app_and_for_all() {
             let refused = app.turn(80, NEW, bounds).await;
             assert!(matches!(refused, Err(Error::QueueFull)), "{refused:?}");
             assert_eq!(app.queued(), 2);
-            let retry = Seeker { is_new: false, ..NEW };
+            let retry = Seeker { standing: Standing::Retry, ..NEW };
             let retry = timeout(Duration::from_secs(1), app.turn(80, retry, bounds)).await;
             assert!(retry.is_err(), "what was let in once is not refused");
             drop(come(&mut outcomes).await);
@@ -269,7 +269,10 @@ fn a_busy_endpoint_is_waited_for_rather_than_an_ejected_one() {
         let app = App::new(2, 0, 1);
         let rules = OutlierEjection { consecutive_failures: 1, ..OutlierEjection::default() };
         let mut random = SmallRng::seed_from_u64(1);
-        app.endpoints[0].outlier().failed(Fault::Connect, &rules, &mut random, || true).unwrap();
+        app.endpoints[0]
+            .outlier()
+            .failed(Fault::Connect, &rules, &mut random, || Some(()))
+            .unwrap();
         let (mut outcomes, _) = app.arrive(2).await;
         let came = come(&mut outcomes).await;
         assert_eq!(came[0].1.endpoint.endpoint().id(), app.endpoints[1].id());
@@ -297,6 +300,43 @@ fn a_port_without_endpoints_does_not_hold_up_the_others() {
 }
 
 #[test]
+fn who_goes_back_has_the_place_and_the_time_that_it_had() {
+    paused(async {
+        let app = App::new(1, 1, 0);
+        app.set_ready(false);
+        let (mut outcomes, _handles) = app.arrive(3).await;
+        sleep(Duration::from_secs(2)).await;
+        app.set_ready(true);
+        let (number, turn) = come(&mut outcomes).await.pop().unwrap();
+        assert_eq!(number, 0);
+        // Nobody was there: it gives its turn up.
+        app.set_ready(false);
+        let ticket = turn.ticket;
+        drop(turn);
+        let (sender, mut back) = mpsc::unbounded_channel();
+        let back_with = [ticket, None, None, None];
+        for (name, ticket) in back_with.into_iter().enumerate() {
+            let standing = Standing::Back(ticket);
+            let (app, sender) = (app.clone(), sender.clone());
+            let bounds = Bounds { app: 5, all: 10 };
+            spawn_local(async move {
+                let turn = app.turn(80, Seeker { standing, ..NEW }, bounds).await;
+                let _ = sender.send((name, turn.is_ok()));
+            });
+            yield_now().await;
+        }
+        assert_eq!(app.turns.oldest_wait(), Some(Duration::from_secs(2)));
+        assert_eq!(app.queued(), 5);
+        assert_eq!(back.recv().await, Some((3, false)), "the bound is for who was not in line");
+        app.set_ready(true);
+        assert_eq!(numbers(&come(&mut outcomes).await), [1]);
+        let mut order = || back.try_recv().unwrap();
+        assert_eq!([order(), order()], [(1, true), (2, true)], "they came before all who wait");
+        assert_eq!(order(), (0, true));
+    });
+}
+
+#[test]
 fn a_retry_goes_first_and_not_where_it_failed() {
     paused(async {
         let app = App::new(2, 0, 1);
@@ -306,8 +346,8 @@ fn a_retry_goes_first_and_not_where_it_failed() {
         let retry = spawn_local({
             let app = app.clone();
             async move {
-                app.turn(80, Seeker { is_new: false, needs_slot: true, tried: &[failed] }, BOUNDS)
-                    .await
+                let standing = Standing::Retry;
+                app.turn(80, Seeker { standing, needs_slot: true, tried: &[failed] }, BOUNDS).await
             }
         });
         yield_now().await;

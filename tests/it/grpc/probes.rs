@@ -28,7 +28,7 @@ fn an_h2c_port_is_probed_over_http2_and_so_is_one_found_to_speak_it() {
             let edge = Edge::with(QUICK, |config| {
                 let mut app = app_config("acme/hello", &[]);
                 let endpoints = vec![address];
-                app.ports = vec![AppPort { port: 80, endpoints, protocol }];
+                app.ports = vec![AppPort { port: 80, endpoints, draining: Vec::new(), protocol }];
                 (app.health_check, app.health_path) = (true, "/ready".to_owned());
                 config.apps.push(app);
             });

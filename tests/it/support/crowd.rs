@@ -1,6 +1,6 @@
 //! An app that knows how many requests it holds, and answers when it is told.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -28,17 +28,27 @@ struct State {
 impl Crowd {
     /// An app that answers at once.
     pub fn open() -> Self {
-        Self::with(None)
+        Self::with(None, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
     }
 
     /// An app that holds every request until [`Self::answer`] or [`Self::answer_all`].
     pub fn holding() -> Self {
-        Self::with(Some(0))
+        Self::with(Some(0), TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
     }
 
-    fn with(answers: Option<usize>) -> Self {
+    /// An app that answers at once, on a listener of the test's own.
+    pub fn on(listener: TcpListener) -> Self {
+        Self::with(None, listener)
+    }
+
+    /// One that holds every request, on a listener of the test's own.
+    pub fn holding_on(listener: TcpListener) -> Self {
+        Self::with(Some(0), listener)
+    }
+
+    fn with(answers: Option<usize>, listener: TcpListener) -> Self {
         let state = Arc::new(State { answers: Mutex::new(answers), ..State::default() });
-        let app = ScriptedApp::start({
+        let app = ScriptedApp::on(listener, {
             let state = state.clone();
             move |connection| state.serve(connection)
         });

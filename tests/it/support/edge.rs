@@ -1,7 +1,7 @@
 //! A gateway whose end is the test's own affair: its drain may be cut short,
 //! and its probes have the test's timings.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -137,5 +137,34 @@ impl Refusing {
 
     pub fn address(&self) -> SocketAddr {
         self.0.local_addr().unwrap().as_socket().unwrap()
+    }
+}
+
+/// An address at which nothing listens but what the test opens, one after the other.
+pub struct Reopening(socket2::Socket);
+
+impl Reopening {
+    pub fn new() -> Self {
+        Self(Self::bound(SocketAddr::from(([127, 0, 0, 1], 0))))
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap().as_socket().unwrap()
+    }
+
+    /// Connections are accepted as long as the result lives.
+    pub fn open(&self) -> TcpListener {
+        let socket = Self::bound(self.address());
+        socket.listen(1024).unwrap();
+        socket.into()
+    }
+
+    fn bound(address: SocketAddr) -> socket2::Socket {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        // Two sockets may have one address as long as no more than one of them listens.
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket
     }
 }

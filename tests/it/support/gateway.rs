@@ -250,6 +250,7 @@ pub fn app(id: &str, ports: &[(u16, &[SocketAddr])]) -> config::App {
             .map(|(port, endpoints)| config::AppPort {
                 port: *port,
                 endpoints: endpoints.to_vec(),
+                draining: Vec::new(),
                 protocol: config::Protocol::Http1,
             })
             .collect(),
