@@ -7,7 +7,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{JoinHandle, available_parallelism};
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -32,6 +34,9 @@ mod succession;
 
 use addresses::Addresses;
 use succession::{Farewell, Succession};
+
+/// How long workers may take to drop what is still under way.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why the gateway did not start.
 #[derive(Debug, Error)]
@@ -254,7 +259,8 @@ impl Bound {
             state.draining();
             succession.end(&config)
         };
-        let clean = drain(&config, &self.signals, &self.crew, threads, &mut commands, farewell);
+        let workers = (&*self.shared, &self.signals, &*self.crew);
+        let clean = drain(&config, workers, threads, &mut commands, farewell);
         if clean.await && succeeded {
             let _ = tokio::time::timeout(config.timeouts.drain, &mut admin).await;
         }
@@ -321,8 +327,7 @@ async fn apply(
 /// commands end each wait.
 async fn drain(
     config: &Config,
-    signals: &Signals,
-    crew: &Crew,
+    (shared, signals, crew): (&Shared, &Signals, &Crew),
     threads: Vec<JoinHandle<()>>,
     commands: &mut mpsc::Receiver<Command>,
     farewell: Farewell,
@@ -362,7 +367,11 @@ async fn drain(
         farewell.held.release();
         signals.stop_accepting.iter().for_each(Drain::begin);
         signals.drain.iter().for_each(Drain::begin);
+        shared.ending.store(true, Ordering::Relaxed);
         signals.end.begin();
+        // Whatever is cut off is told all the same.
+        let ended = async { while ended.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(LAST_WORDS, ended).await;
     }
     clean
 }

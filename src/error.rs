@@ -11,6 +11,7 @@ use std::io;
 use http::StatusCode;
 use thiserror::Error;
 
+mod cause;
 mod limited;
 
 pub use limited::{Limit, Limited, Overload};
@@ -172,6 +173,9 @@ pub enum Error {
     /// The gateway has too much to do.
     #[error("the gateway is overloaded")]
     Overloaded(Overload),
+    /// It was still under way when the gateway ended.
+    #[error("the gateway ended before the request did")]
+    ShutDown,
     /// A defect of the gateway.
     #[error("the gateway failed")]
     Internal,
@@ -197,6 +201,7 @@ impl Error {
             | Self::ConcurrencyTimeout
             | Self::NoReadyEndpoint
             | Self::Overloaded(_)
+            | Self::ShutDown
             | Self::Internal => Side::Gateway,
             Self::ConnectRefused(_)
             | Self::ConnectTimeout
@@ -227,7 +232,8 @@ impl Error {
             Self::QueueFull
             | Self::ConcurrencyTimeout
             | Self::NoReadyEndpoint
-            | Self::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::Overloaded(_)
+            | Self::ShutDown => StatusCode::SERVICE_UNAVAILABLE,
             Self::ConnectRefused(_)
             | Self::AppClosed(_)
             | Self::AppMalformed(_)
@@ -262,7 +268,7 @@ impl Error {
             | Self::Overloaded(_) => "http_request_denied",
             Self::UnknownHost => "destination_not_found",
             Self::QueueFull | Self::ConcurrencyTimeout => "connection_limit_reached",
-            Self::NoReadyEndpoint => "destination_unavailable",
+            Self::NoReadyEndpoint | Self::ShutDown => "destination_unavailable",
             Self::ConnectRefused(_) => "connection_refused",
             Self::ConnectTimeout => "connection_timeout",
             Self::AppClosed(_) => "connection_terminated",
@@ -314,6 +320,7 @@ impl Error {
                 Overload::Memory => "overloaded_memory",
                 Overload::Lag => "overloaded_lag",
             },
+            Self::ShutDown => "shutdown",
             Self::Internal => "internal",
         }
     }
@@ -362,6 +369,7 @@ impl Error {
             // The connection itself is what takes the memory. In the other cases a new one, and its
             // handshake, would cost more than the request.
             | Self::Overloaded(Overload::Memory)
+            | Self::ShutDown
             | Self::Internal => true,
             Self::MethodNotAllowed
             | Self::UnknownHost

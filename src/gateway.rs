@@ -9,6 +9,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub mod date;
 pub mod grpc;
 pub mod headers;
 pub mod host;
+pub mod observers;
 pub mod overload;
 pub mod record;
 pub mod reply;
@@ -37,6 +39,7 @@ pub mod routes;
 
 use date::DateClock;
 use headers::forwarded::Peer;
+use observers::Observers;
 use overload::Load;
 use record::Record;
 use routes::RouteTable;
@@ -105,6 +108,8 @@ pub struct Shared {
     pub clients: ArcSwapOption<Clients>,
     /// Whether the process has memory left.
     pub memory: Memory,
+    /// Whether it ends whatever is still under way.
+    pub ending: AtomicBool,
 }
 
 impl Shared {
@@ -119,6 +124,7 @@ impl Shared {
                 config.rate_limit.map(|limit| Arc::new(Clients::new(limit))),
             ),
             memory: Memory::default(),
+            ending: AtomicBool::new(false),
         }
     }
 
@@ -136,6 +142,7 @@ impl Shared {
 /// One worker's gateway.
 pub struct Gateway {
     shared: Arc<Shared>,
+    observers: Rc<Observers>,
     upstream: Upstream,
     ids: RefCell<ExecutionIds>,
     date: DateClock,
@@ -151,6 +158,7 @@ impl Gateway {
         let own = Rc::new(Settings::clone(&settings));
         Rc::new(Self {
             settings: RefCell::new((settings, own)),
+            observers: Observers::new(shared.clone()),
             shared,
             upstream: Upstream::new(idle),
             ids: RefCell::new(ExecutionIds::new()),
@@ -192,7 +200,7 @@ impl Gateway {
     pub fn refuse(&self, error: &Error, peer: &Peer) -> (Response, Record) {
         let settings = self.settings();
         let mut record =
-            Record::of_refused(&self.shared, self.ids.borrow_mut().mint(), peer, &settings);
+            Record::of_refused(&self.observers, self.ids.borrow_mut().mint(), peer, &settings);
         record.failed(error);
         let mut response = reply::problem(error, record.execution_id(), None);
         self.date.ensure(&mut response);
@@ -200,23 +208,34 @@ impl Gateway {
         (response, record)
     }
 
-    /// The answer to a request in which the gateway itself failed; its record closed already.
-    pub fn crashed(&self) -> Response {
-        reply::problem(&Error::Internal, &self.ids.borrow_mut().mint(), None)
+    /// The answer to a request in which the gateway itself failed.
+    pub fn crashed(&self, record: &mut Record) -> Response {
+        record.failed(&Error::Internal);
+        record.answered(Error::Internal.status());
+        reply::problem(&Error::Internal, record.execution_id(), None)
+    }
+
+    /// Opens the record of a request. Whoever serves the caller keeps it, because it knows what
+    /// becomes of the response, and of the request if nobody waits for one.
+    pub fn open(&self, request: &Request, peer: &Peer, settings: &Settings) -> Record {
+        Record::open(&self.observers, self.ids.borrow_mut().mint(), peer, request, settings)
     }
 
     /// Answers a request, whatever becomes of it.
-    pub async fn handle(&self, mut request: Request, peer: &Peer) -> (Response, Record) {
-        let settings = self.settings();
-        let mut record =
-            Record::open(&self.shared, self.ids.borrow_mut().mint(), peer, &request, &settings);
+    pub async fn handle(
+        &self,
+        mut request: Request,
+        peer: &Peer,
+        record: &mut Record,
+        settings: &Settings,
+    ) -> Response {
         let mut call = grpc::Call::of(&request.fields);
         if let Some(call) = &call {
             record.called(call.outcome());
         }
         let proxied = {
             // Pinned where it is made: it is large, and passed by value it would be there twice.
-            let proxied = pin!(self.proxy(&mut request, peer, &mut record, &settings));
+            let proxied = pin!(self.proxy(&mut request, peer, record, settings));
             let proxied = pin!(grpc::in_time(call.as_mut(), proxied));
             within(settings.timeouts.request, proxied).await
         };
@@ -238,7 +257,7 @@ impl Gateway {
             }
         };
         self.date.ensure(&mut response);
-        (response, record)
+        response
     }
 
     async fn proxy(

@@ -1,6 +1,7 @@
 //! What the operator sees of the requests: numbers and lines.
 
 pub mod access_log;
+pub mod finished;
 mod human;
 pub mod load;
 pub mod log;

@@ -10,7 +10,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -24,6 +23,7 @@ use crate::config::{Limits, OutlierEjection, Protocol, Retries, Timeouts};
 use crate::error::Error;
 use crate::fields::Fields;
 use crate::message::Request;
+use crate::telemetry::finished::Stage;
 
 pub mod app;
 pub mod balance;
@@ -32,6 +32,7 @@ pub mod exchange;
 mod exchanges;
 pub mod health;
 pub mod http2;
+mod journey;
 pub mod outlier;
 pub mod pool;
 mod refusals;
@@ -45,26 +46,15 @@ use exchanges::{Asked, Exchanges};
 use outlier::Fault;
 use pool::Pool;
 use seeking::Seeking;
-use turns::{Bounds, Seeker, Slot, Turn};
+use turns::{Bounds, Seeker, Turn};
+
+pub use journey::Journey;
 
 /// One worker's way to the apps.
 pub struct Upstream {
     pool: Rc<Pool>,
     http2: http2::Connections,
     random: RefCell<SmallRng>,
-}
-
-/// What became known of a request on its way, for its record.
-#[derive(Debug, Default)]
-pub struct Journey {
-    /// The endpoint of the last try.
-    pub endpoint: Option<Arc<Endpoint>>,
-    /// How many tries there were.
-    pub attempts: u32,
-    /// How long the request waited for its turn.
-    pub waited: Duration,
-    /// Its part of the app's limit, held to the end of the response.
-    pub slot: Option<Slot>,
 }
 
 /// A response as the app gave it.
@@ -142,16 +132,14 @@ impl Upstream {
         rules: &Rules<'_>,
         journey: &mut Journey,
     ) -> Result<Answer, Error> {
-        let Rules { timeouts, limits, retries: budget, ejection } = rules;
+        let Rules { timeouts, retries: budget, ejection, .. } = rules;
         let mut seeking = Seeking::default();
         let mut fresh = false;
         let mut exchanges = Exchanges { upgrade: Asked::of(request), ..Exchanges::default() };
         loop {
-            let in_flight =
-                self.choose(route, find, &mut seeking, timeouts, limits, journey).await?;
+            let in_flight = self.choose(route, find, &mut seeking, rules, journey).await?;
             let endpoint = in_flight.endpoint().clone();
-            journey.attempts += 1;
-            journey.endpoint = Some(endpoint.clone());
+            journey.begin(&endpoint);
             let tried_once = self
                 .attempt(
                     route,
@@ -160,12 +148,13 @@ impl Upstream {
                     &mut exchanges,
                     fresh,
                     request,
-                    timeouts,
-                    limits,
+                    rules,
+                    journey,
                 )
                 .await;
             let failure = match tried_once {
                 Ok(answer) => {
+                    journey.answered(answer.status == StatusCode::SWITCHING_PROTOCOLS);
                     self.answered(route, &endpoint, answer.status, ejection);
                     return Ok(answer);
                 }
@@ -195,10 +184,11 @@ impl Upstream {
             } else if exchanges.can_rewind() && refusals::may_wait(route, &failure) {
                 // Whoever waits for the app does not work at it.
                 journey.slot = None;
-                seeking.go_back(timeouts.ready.saturating_sub(journey.waited));
+                seeking.go_back(timeouts.ready.saturating_sub(journey.queued));
             } else {
                 return Err(failure.error);
             }
+            journey.give_up(&failure.error);
             exchanges.rewind();
         }
     }
@@ -213,9 +203,10 @@ impl Upstream {
         exchanges: &mut Exchanges,
         fresh: bool,
         request: &mut Request,
-        timeouts: &Timeouts,
-        limits: &Limits,
+        rules: &Rules<'_>,
+        journey: &mut Journey,
     ) -> Result<Answer, Failure> {
+        let Rules { timeouts, limits, .. } = *rules;
         let unsent = |error| {
             // Before its turn there is over: the next in line must not meet the same.
             refusals::count(route, endpoint, &error);
@@ -227,17 +218,19 @@ impl Upstream {
             Protocol::H2c => true,
             // Only HTTP/1.1 has it.
             Protocol::Auto if exchanges.upgrade != Asked::No => false,
-            Protocol::Auto => self.asks(endpoint, timeouts, limits).await.map_err(unsent)?,
+            Protocol::Auto => self.asks(endpoint, rules, journey).await.map_err(unsent)?,
         };
         if http2 && exchanges.upgrade == Asked::ByMethod {
             let error = Error::AppNotUpgraded;
             return Err(Failure { error, unsent: false, stale: false, fault: None });
         }
         if http2 {
-            let connection = self.http2.lease(endpoint, timeouts, limits).await.map_err(unsent)?;
+            let connection = self.http2.lease(endpoint, rules, journey).await.map_err(unsent)?;
+            journey.connected();
             return exchanges.http2(request, timeouts, limits).run(&connection, in_flight).await;
         }
-        let connection = self.lease(endpoint, fresh, timeouts).await.map_err(unsent)?;
+        let connection = self.lease(endpoint, fresh, timeouts, journey).await.map_err(unsent)?;
+        journey.connected();
         let exchange = exchanges.http1(request, timeouts, limits);
         let head = exchange.run(connection, in_flight, &self.pool).await?;
         let exchange = exchanges.http1.take().ok_or(Error::Internal).map_err(unsent)?;
@@ -248,13 +241,13 @@ impl Upstream {
     async fn asks(
         &self,
         endpoint: &Arc<Endpoint>,
-        timeouts: &Timeouts,
-        limits: &Limits,
+        rules: &Rules<'_>,
+        journey: &mut Journey,
     ) -> Result<bool, Error> {
         if let Some(known) = endpoint.speaks_http2() {
             return Ok(known);
         }
-        let found = Box::pin(self.http2.probe(endpoint, timeouts, limits)).await?;
+        let found = Box::pin(self.http2.probe(endpoint, rules, journey)).await?;
         endpoint.found_to_speak_http2(found);
         Ok(found)
     }
@@ -296,10 +289,11 @@ impl Upstream {
         route: &mut Arc<Route>,
         find: &dyn Fn() -> Option<Arc<Route>>,
         seeking: &mut Seeking,
-        timeouts: &Timeouts,
-        limits: &Limits,
+        rules: &Rules<'_>,
         journey: &mut Journey,
     ) -> Result<InFlight, Error> {
+        let Rules { timeouts, limits, .. } = *rules;
+        journey.stage = Stage::Queue;
         let needs_slot = journey.slot.is_none();
         let seeker = Seeker { standing: seeking.standing, needs_slot, tried: &seeking.tried };
         let at_once = route.turns.at_once(seeker, &route.endpoints, &mut *self.random.borrow_mut());
@@ -307,10 +301,10 @@ impl Upstream {
             turn
         } else {
             let start = Instant::now();
-            let left = seeking.left(timeouts.ready.saturating_sub(journey.waited));
+            let left = seeking.left(timeouts.ready.saturating_sub(journey.queued));
             let bounds = Bounds { app: limits.app_queue, all: limits.queue };
             let turn = Box::pin(wait::for_turn(route, find, seeker, left, bounds)).await;
-            journey.waited += start.elapsed();
+            journey.queued += start.elapsed();
             turn?
         };
         if needs_slot {
@@ -325,10 +319,12 @@ impl Upstream {
         endpoint: &Arc<Endpoint>,
         fresh: bool,
         timeouts: &Timeouts,
+        journey: &mut Journey,
     ) -> Result<Box<pool::Connection>, Error> {
         if !fresh && let Some(connection) = self.pool.lease(endpoint) {
             return Ok(connection);
         }
+        journey.connecting();
         let stream = Box::pin(connect::connect(endpoint, timeouts.connect)).await?;
         Ok(Box::new(pool::Connection::new(stream, endpoint.clone(), timeouts.upstream_keepalive)))
     }

@@ -1,32 +1,34 @@
 //! One record per request, closed when its response has ended.
 //!
-//! It owns everything that is counted: the request in its metrics, the turn at
-//! the app, the line in the access log. Closing happens in `Drop`, so a request
-//! that was aborted or that panicked is counted and logged like any other.
+//! It gathers what is known of the request and holds what it occupies. Closing
+//! happens in `Drop`, so a request that was aborted or that panicked is told
+//! like any other, to everybody in [`super::observers`].
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
+use super::Settings;
 use super::grpc::Outcome;
 use super::headers::forwarded::Peer;
+use super::observers::Observers;
 use super::overload::InFlight;
-use super::{Settings, Shared};
 use crate::clock::{self, Instant};
 use crate::config::LogFormat;
 use crate::error::{Error, Overload};
 use crate::fields::Known;
 use crate::ids::ExecutionId;
 use crate::message::{Request, Version};
-use crate::telemetry::access_log::{self, Line};
+use crate::telemetry::finished::{Finished, Termination};
 use crate::telemetry::metrics::RouteMetrics;
 use crate::upstream::Journey;
 use crate::upstream::app::Route;
 
 /// What is known of one request.
 pub struct Record {
-    shared: Arc<Shared>,
+    observers: Rc<Observers>,
     execution_id: ExecutionId,
     method: Method,
     target: Bytes,
@@ -37,10 +39,13 @@ pub struct Record {
     journey: Journey,
     status: Option<u16>,
     grpc: Option<Outcome>,
+    /// How it ended, once that is known: a request whose end nobody noted was broken off.
+    termination: Option<Termination>,
     reason: &'static str,
+    detail: Option<Box<str>>,
     bytes_in: u64,
     bytes_out: u64,
-    started: Instant,
+    began: Instant,
     in_flight: Option<InFlight>,
     logged: bool,
     /// Refused for the gateway's own sake.
@@ -50,14 +55,14 @@ pub struct Record {
 impl Record {
     /// Opens the record of a request.
     pub fn open(
-        shared: &Arc<Shared>,
+        observers: &Rc<Observers>,
         execution_id: ExecutionId,
         peer: &Peer,
         request: &Request,
         settings: &Settings,
     ) -> Self {
         let logged = is_logged(settings, &execution_id);
-        let mut record = Self::blank(shared, execution_id, peer, logged);
+        let mut record = Self::blank(observers, execution_id, peer, logged);
         record.method = request.method.clone();
         record.target = request.target.clone();
         record.host = request.fields.shared(Known::Host);
@@ -67,18 +72,23 @@ impl Record {
 
     /// Opens the record of something that was no request.
     pub fn of_refused(
-        shared: &Arc<Shared>,
+        observers: &Rc<Observers>,
         execution_id: ExecutionId,
         peer: &Peer,
         settings: &Settings,
     ) -> Self {
         let logged = settings.access_log.format != LogFormat::Off;
-        Self::blank(shared, execution_id, peer, logged)
+        Self::blank(observers, execution_id, peer, logged)
     }
 
-    fn blank(shared: &Arc<Shared>, execution_id: ExecutionId, peer: &Peer, logged: bool) -> Self {
+    fn blank(
+        observers: &Rc<Observers>,
+        execution_id: ExecutionId,
+        peer: &Peer,
+        logged: bool,
+    ) -> Self {
         Self {
-            shared: shared.clone(),
+            observers: observers.clone(),
             execution_id,
             method: Method::GET,
             target: Bytes::new(),
@@ -89,10 +99,12 @@ impl Record {
             journey: Journey::default(),
             status: None,
             grpc: None,
+            termination: None,
             reason: "",
+            detail: None,
             bytes_in: 0,
             bytes_out: 0,
-            started: clock::now(),
+            began: clock::now(),
             in_flight: None,
             logged,
             shed: None,
@@ -125,14 +137,25 @@ impl Record {
         self.shed == Some(Overload::Lag)
     }
 
-    /// The request failed, before or after its response began.
+    /// The request failed, before or after its response began. What comes after its first failure
+    /// follows from that.
     pub fn failed(&mut self, error: &Error) {
+        if self.termination.is_some() {
+            return;
+        }
+        self.termination = Some(Termination::By(error.side(), self.journey.stage));
         self.reason = error.reason();
+        self.detail = error.cause().map(String::into_boxed_str);
         match error {
             Error::RateLimited(limited) => self.metrics().limited(limited.limit),
             Error::Overloaded(by) => self.shed = Some(*by),
             _ => {}
         }
+    }
+
+    /// The whole response was passed on.
+    pub fn completed(&mut self) {
+        self.termination.get_or_insert(Termination::Complete);
     }
 
     /// The request is a gRPC call, whose outcome is told there.
@@ -155,6 +178,67 @@ impl Record {
     pub fn sent(&mut self, bytes: usize) {
         self.bytes_out += bytes as u64;
     }
+
+    /// Where the request is counted: at its host, or with all that no app has.
+    fn metrics(&self) -> &RouteMetrics {
+        let unknown = &self.observers.shared().unknown;
+        self.route.as_ref().map_or(unknown, |route| &route.shared.metrics)
+    }
+
+    /// Nobody noted how it ended: it was dropped where it was.
+    fn broken_off(&mut self) {
+        let error = if std::thread::panicking() {
+            Error::Internal
+        } else if self.observers.is_ending() {
+            Error::ShutDown
+        } else {
+            Error::CallerGone
+        };
+        self.failed(&error);
+    }
+
+    fn finished(&self) -> Finished<'_> {
+        let ended = clock::now();
+        let route = self.route.as_deref();
+        let since = |moment: Instant| moment.saturating_duration_since(self.began);
+        Finished {
+            execution_id: self.execution_id.as_str(),
+            function_id: route.map_or("", |route| text(&route.function_id)),
+            organization_id: route.map_or("", |route| text(&route.organization_id)),
+            method: &self.method,
+            host: self.host.as_deref().unwrap_or_default(),
+            target: &self.target,
+            version: self.version.as_str(),
+            client: self.client,
+            status: self.status,
+            grpc_status: self.grpc.as_ref().and_then(|outcome| outcome.get()),
+            began: self.began,
+            took: since(ended),
+            queued: self.journey.queued,
+            first_byte: self.journey.head.map(since),
+            attempts: self.journey.attempts,
+            earlier: &self.journey.earlier,
+            last: self.journey.last(ended, self.reason),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            termination: self.termination.unwrap_or(Termination::Complete),
+            reason: self.reason,
+            detail: self.detail.as_deref().unwrap_or_default(),
+            shed: self.shed.is_some(),
+        }
+    }
+
+    /// Of what is refused by the thousand a sample is enough: a line costs as much as a refusal.
+    fn is_wanted(&self, finished: &Finished<'_>) -> bool {
+        self.logged
+            || (finished.is_failure()
+                && !finished.shed
+                && self.observers.shared().settings.load().access_log.format != LogFormat::Off)
+    }
+}
+
+fn text(value: &HeaderValue) -> &str {
+    value.to_str().unwrap_or_default()
 }
 
 /// Errors are always logged, so a request is only marked here; the sample is by
@@ -174,57 +258,11 @@ fn is_logged(settings: &Settings, execution_id: &ExecutionId) -> bool {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let took = clock::now().saturating_duration_since(self.started);
-        if self.status.is_none() && self.reason.is_empty() {
-            // Dropped before there was an answer: either the gateway failed or nobody waits.
-            let error = if std::thread::panicking() { Error::Internal } else { Error::CallerGone };
-            self.failed(&error);
+        if self.termination.is_none() {
+            self.broken_off();
         }
-        let metrics = if let Some(route) = &self.route {
-            &route.shared.metrics
-        } else {
-            self.shared.unknown.begin();
-            &self.shared.unknown
-        };
-        metrics.end(&self.method, self.status, took, (self.bytes_in, self.bytes_out));
-        let failed = !self.reason.is_empty() || self.status.is_none_or(|status| status >= 500);
-        // Of what is refused by the thousand a sample is enough: a line costs as much as a refusal.
-        let wanted = self.logged
-            || (failed
-                && self.shed.is_none()
-                && self.shared.settings.load().access_log.format != LogFormat::Off);
-        if wanted {
-            self.log(took);
-        }
-    }
-}
-
-impl Record {
-    /// Where the request is counted: at its host, or with all that no app has.
-    fn metrics(&self) -> &RouteMetrics {
-        self.route.as_ref().map_or(&self.shared.unknown, |route| &route.shared.metrics)
-    }
-
-    fn log(&self, took: std::time::Duration) {
-        let function_id = self.route.as_ref().map(|route| &route.function_id);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        access_log::write(&Line {
-            execution_id: self.execution_id.as_str(),
-            function_id: function_id.and_then(|id| id.to_str().ok()).unwrap_or_default(),
-            method: self.method.as_str(),
-            host: &self.host.as_deref().map(text).unwrap_or_default(),
-            target: &text(&self.target),
-            version: self.version.as_str(),
-            status: self.status.unwrap_or(0),
-            grpc_status: self.grpc.as_ref().and_then(|outcome| outcome.get()),
-            client: self.client,
-            upstream: self.journey.endpoint.as_ref().map(|endpoint| endpoint.address()),
-            attempts: self.journey.attempts,
-            took,
-            waited: self.journey.waited,
-            bytes_in: self.bytes_in,
-            bytes_out: self.bytes_out,
-            reason: self.reason,
-        });
+        let finished = self.finished();
+        let logged = self.is_wanted(&finished);
+        self.observers.tell(&finished, self.route.as_deref(), logged);
     }
 }

@@ -19,7 +19,6 @@ use crate::clock::Deadline;
 use crate::error::Error;
 use crate::gateway::headers::forwarded::Peer;
 use crate::gateway::headers::hop;
-use crate::gateway::record::Record;
 use crate::gateway::{Gateway, Settings};
 use crate::http1::decode::Decoder;
 use crate::http1::framing::Framing;
@@ -147,7 +146,7 @@ impl<S: Transport> Connection<S> {
     ) {
         let (response, record) = gateway.refuse(error, peer);
         let (call, settings) = (Call::refused(), gateway.settings());
-        if self.respond(response, Some(record), call, &settings).await != End::Broken {
+        if self.respond(response, record, call, &settings).await != End::Broken {
             self.close(drain).await;
         }
     }
@@ -191,9 +190,10 @@ impl<S: Transport> Connection<S> {
             upgrade: head.upgrade.clone(),
         };
         let request = self.request(head, settings);
-        let (response, record) = {
-            let mut handled = pin!(gateway.handle(request, peer));
-            let outcome = poll_fn(|cx| {
+        let mut record = gateway.open(&request, peer, settings);
+        let handled = {
+            let mut handled = pin!(gateway.handle(request, peer, &mut record, settings));
+            poll_fn(|cx| {
                 match catch_unwind(AssertUnwindSafe(|| handled.as_mut().poll(cx))) {
                     Ok(Poll::Ready(handled)) => return Poll::Ready(Some(Ok(handled))),
                     Ok(Poll::Pending) => {}
@@ -201,17 +201,19 @@ impl<S: Transport> Connection<S> {
                 }
                 self.poll_gone(cx).map(|()| None)
             })
-            .await;
-            match outcome {
-                Some(Ok((response, record))) => (response, Some(record)),
-                // The record closed itself in the unwinding.
-                Some(Err(())) => (gateway.crashed(), None),
-                None => return End::Broken,
+            .await
+        };
+        let response = match handled {
+            Some(Ok(response)) => response,
+            Some(Err(())) => gateway.crashed(&mut record),
+            None => {
+                record.received(self.inbound.borrow().received);
+                return End::Broken;
             }
         };
         // Read only now: the signal may have come while the app worked.
         call.keep_alive &= !drain.is_unwanted() || (drain.is_patient() && self.has_pipelined());
-        let refused = record.as_ref().is_some_and(Record::is_of_a_late_worker);
+        let refused = record.is_of_a_late_worker();
         let end = self.respond(response, record, call, settings).await;
         if refused && end == End::KeepAlive {
             Box::pin(tokio::time::sleep(PENALTY)).await;

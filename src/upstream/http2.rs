@@ -13,7 +13,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use super::app::Endpoint;
-use super::connect;
+use super::{Journey, Rules, connect};
 use crate::config::{Limits, Timeouts};
 use crate::error::Error;
 
@@ -68,12 +68,17 @@ impl Connections {
     pub async fn lease(
         &self,
         endpoint: &Arc<Endpoint>,
-        timeouts: &Timeouts,
-        limits: &Limits,
+        rules: &Rules<'_>,
+        journey: &mut Journey,
     ) -> Result<Rc<Connection>, Error> {
+        let Rules { timeouts, limits, .. } = *rules;
         let mut waited = false;
         loop {
-            let making = match self.look(endpoint.id(), waited) {
+            let look = self.look(endpoint.id(), waited);
+            if !matches!(look, Look::Open(_)) {
+                journey.connecting();
+            }
+            let making = match look {
                 Look::Open(connection) => return Ok(connection),
                 Look::Unsettled(connection) => {
                     waited = !connection.first_frame(timeouts.connect).await;
@@ -164,11 +169,11 @@ impl Connections {
     pub async fn probe(
         &self,
         endpoint: &Arc<Endpoint>,
-        timeouts: &Timeouts,
-        limits: &Limits,
+        rules: &Rules<'_>,
+        journey: &mut Journey,
     ) -> Result<bool, Error> {
-        let connection = self.lease(endpoint, timeouts, limits).await?;
-        Ok(connection.settled(timeouts.connect).await)
+        let connection = self.lease(endpoint, rules, journey).await?;
+        Ok(connection.settled(rules.timeouts.connect).await)
     }
 }
 

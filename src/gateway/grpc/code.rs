@@ -63,6 +63,7 @@ impl Code {
             Error::QueueFull
             | Error::ConcurrencyTimeout
             | Error::NoReadyEndpoint
+            | Error::ShutDown
             | Error::Overloaded(_)
             | Error::ConnectRefused(_)
             | Error::ConnectTimeout

@@ -86,7 +86,7 @@ impl<S: Transport> Connection<S> {
     pub(super) async fn respond(
         self: &Rc<Self>,
         response: Response,
-        mut record: Option<Record>,
+        mut record: Record,
         call: Call,
         settings: &Settings,
     ) -> End {
@@ -128,22 +128,19 @@ impl<S: Transport> Connection<S> {
             patience: if switched { timeouts.upgrade_idle } else { timeouts.idle_body },
             deadline: Deadline::new(),
         };
-        let mut result = poll_fn(|cx| self.poll_respond(&mut writer, record.as_mut(), cx)).await;
+        let mut result = poll_fn(|cx| self.poll_respond(&mut writer, &mut record, cx)).await;
         if switched && result.is_ok() {
             result = self.finish_tunnel(&mut writer).await;
         }
-        if let Some(record) = &mut record {
-            record.received(self.inbound.borrow().received);
-        }
+        record.received(self.inbound.borrow().received);
         if let Err(error) = result {
-            if let Some(record) = &mut record {
-                record.failed(&error);
-            }
+            record.failed(&error);
             if framing == Framing::UntilClose {
                 self.stream.borrow_mut().abort();
             }
             return End::Broken;
         }
+        record.completed();
         drop(record);
         drop(writer);
         if switched {
@@ -156,11 +153,11 @@ impl<S: Transport> Connection<S> {
     fn poll_respond(
         &self,
         writer: &mut Writer,
-        mut record: Option<&mut Record>,
+        record: &mut Record,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Error>> {
         loop {
-            let waits = self.fill(writer, record.as_deref_mut(), cx);
+            let waits = self.fill(writer, record, cx);
             match self.poll_flush(writer, cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Error::CallerGone)),
@@ -197,12 +194,7 @@ impl<S: Transport> Connection<S> {
 
     /// Takes pieces off the body as long as they are there and there is room;
     /// true if the next one has to be waited for.
-    fn fill(
-        &self,
-        writer: &mut Writer,
-        mut record: Option<&mut Record>,
-        cx: &mut Context<'_>,
-    ) -> bool {
+    fn fill(&self, writer: &mut Writer, record: &mut Record, cx: &mut Context<'_>) -> bool {
         while !writer.ended && writer.failed.is_none() && writer.chunk.is_empty() {
             if self.out.borrow().len() >= JOINED {
                 return false;
@@ -212,9 +204,7 @@ impl<S: Transport> Connection<S> {
             let out = &mut *self.out.borrow_mut();
             match frame {
                 Some(Ok(Frame::Data(data))) => {
-                    if let Some(record) = record.as_deref_mut() {
-                        record.sent(data.len());
-                    }
+                    record.sent(data.len());
                     let tail = if writer.chunked { encode::CHUNK_END } else { &[] };
                     if writer.chunked {
                         encode::chunk_start(out, data.len());

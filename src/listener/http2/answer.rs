@@ -32,6 +32,18 @@ impl Drop for Stream {
     }
 }
 
+/// A stream's record, which learns how much came on it however the request ends.
+struct Told<'a> {
+    stream: &'a Stream,
+    record: Record,
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.record.received(self.stream.session.received(self.stream.id));
+    }
+}
+
 /// Answers what a caller opened a stream with.
 ///
 /// The stream is held before the task first runs: a reset in the same segment as the request ends
@@ -85,22 +97,21 @@ impl Stream {
             Ok(head) => {
                 let head_only = head.method == Method::HEAD;
                 let request = self.request(head, opened.ended, &settings);
+                let record = gateway.open(&request, peer, &settings);
+                let mut told = Told { stream: &self, record };
                 // In a box of its own: the task stays small to move, and what the way to the app
                 // needs is given back before a long answer begins.
-                let handled = panics::caught(Box::pin(gateway.handle(request, peer))).await;
-                // The record of a request that failed in a panic closed itself in the unwinding.
-                let (mut response, mut record) = handled.map_or_else(
-                    || (gateway.crashed(), None),
-                    |(answer, record)| (answer, Some(record)),
-                );
-                self.respond(&mut response, &mut record, head_only, &settings).await;
+                let handled = gateway.handle(request, peer, &mut told.record, &settings);
+                let handled = panics::caught(Box::pin(handled)).await;
+                let mut response = handled.unwrap_or_else(|| gateway.crashed(&mut told.record));
+                self.respond(&mut response, &mut told.record, head_only, &settings).await;
             }
             Err(refusal) => {
                 let error = error_of(refusal, &settings);
-                let (mut response, record) = gateway.refuse(&error, peer);
+                let (mut response, mut record) = gateway.refuse(&error, peer);
                 // A malformed request was reset already: the record alone tells of it.
                 if refusal != Refusal::Malformed {
-                    self.respond(&mut response, &mut Some(record), false, &settings).await;
+                    self.respond(&mut response, &mut record, false, &settings).await;
                 }
             }
         }
@@ -138,7 +149,7 @@ impl Stream {
     async fn respond(
         &self,
         response: &mut Response,
-        record: &mut Option<Record>,
+        record: &mut Record,
         head_only: bool,
         settings: &Settings,
     ) {
@@ -162,14 +173,7 @@ impl Stream {
                 let idle = if switched { timeouts.upgrade_idle } else { timeouts.idle_body };
                 let body = std::mem::take(&mut response.body);
                 let mut outgoing = Outgoing::new(session, id, body, idle);
-                let sent = poll_fn(|cx| {
-                    outgoing.poll(cx, |length| {
-                        if let Some(record) = record {
-                            record.sent(length);
-                        }
-                    })
-                })
-                .await;
+                let sent = poll_fn(|cx| outgoing.poll(cx, |length| record.sent(length))).await;
                 if switched && sent.is_ok() {
                     // The caller may go on with its direction when the app has ended its own.
                     poll_fn(|cx| outgoing.drive(cx)).await;
@@ -182,15 +186,11 @@ impl Stream {
             // The caller knows its deadline and needs no error: RFC 9113 section 7.
             self.session.reset(self.id, Code::CANCEL);
         }
-        if let Some(record) = record {
-            record.received(self.session.received(self.id));
-            if let Err(stop) = &result {
-                record.failed(match stop {
-                    Stop::Stream(_) => &Error::CallerGone,
-                    Stop::Stalled => &Error::CallerTimeout,
-                    Stop::Body(error) => error,
-                });
-            }
+        match &result {
+            Ok(()) => record.completed(),
+            Err(Stop::Stream(_)) => record.failed(&Error::CallerGone),
+            Err(Stop::Stalled) => record.failed(&Error::CallerTimeout),
+            Err(Stop::Body(error)) => record.failed(error),
         }
     }
 }

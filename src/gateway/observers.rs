@@ -1,0 +1,52 @@
+//! Whoever is told of every request that has ended, on one worker.
+//!
+//! Each is one line of [`Observers::tell`], runs on the request's own thread, and
+//! may neither block nor lock nor allocate there.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Shared;
+use crate::telemetry::access_log;
+use crate::telemetry::finished::Finished;
+use crate::upstream::app::Route;
+
+/// One worker's observers.
+#[derive(Debug)]
+pub struct Observers {
+    shared: Arc<Shared>,
+}
+
+impl Observers {
+    /// Those of a worker.
+    pub fn new(shared: Arc<Shared>) -> Rc<Self> {
+        Rc::new(Self { shared })
+    }
+
+    /// What all workers share.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Whether requests are cut off because the gateway ends.
+    pub fn is_ending(&self) -> bool {
+        self.shared.ending.load(Ordering::Relaxed)
+    }
+
+    /// A request has ended; `route` was its app's, if it had one. `logged` says that the access
+    /// log wants it.
+    pub fn tell(&self, finished: &Finished<'_>, route: Option<&Route>, logged: bool) {
+        let metrics = if let Some(route) = route {
+            &route.shared.metrics
+        } else {
+            self.shared.unknown.begin();
+            &self.shared.unknown
+        };
+        let bytes = (finished.bytes_in, finished.bytes_out);
+        metrics.end(finished.method, finished.status, finished.took, bytes);
+        if logged {
+            access_log::write(finished);
+        }
+    }
+}
