@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::fs;
 
+use rustix::process::{Resource, getrlimit};
+
 use crate::Fallible;
 
 /// `USER_HZ`: fixed at 100 by the kernel's interface on every machine that Rust runs on.
@@ -14,8 +16,21 @@ const NANOSECONDS_PER_TICK: u64 = 10_000_000;
 
 /// The books of a process and its descendants at one moment.
 pub(crate) struct Usage {
-    threads: HashMap<u32, u64>,
+    threads: HashMap<u32, Thread>,
     ticks: u64,
+}
+
+struct Thread {
+    ran: u64,
+    /// It serves callers, by its name.
+    works: bool,
+}
+
+/// Nanoseconds on a core.
+pub(crate) struct Spent {
+    pub(crate) all: u64,
+    /// By the gateway's workers: not by its control plane, not by its log.
+    pub(crate) workers: u64,
 }
 
 impl Usage {
@@ -25,10 +40,14 @@ impl Usage {
             let Some(stat) = Stat::read(process) else { continue };
             usage.ticks += stat.ticks;
             for thread in numbered(&format!("/proc/{process}/task")) {
-                let path = format!("/proc/{process}/task/{thread}/schedstat");
-                let book = fs::read_to_string(path).unwrap_or_default();
+                let of_it = |file| {
+                    let path = format!("/proc/{process}/task/{thread}/{file}");
+                    fs::read_to_string(path).unwrap_or_default()
+                };
+                let book = of_it("schedstat");
                 if let Some(ran) = book.split_whitespace().next().and_then(|ran| ran.parse().ok()) {
-                    usage.threads.insert(thread, ran);
+                    let works = of_it("comm").starts_with("worker");
+                    usage.threads.insert(thread, Thread { ran, works });
                 }
             }
         }
@@ -38,17 +57,21 @@ impl Usage {
         Ok(usage)
     }
 
-    /// Nanoseconds on a core since `earlier`.
-    pub(crate) fn since(&self, earlier: &Self) -> u64 {
+    /// What it has cost since `earlier`.
+    pub(crate) fn since(&self, earlier: &Self) -> Spent {
+        let of_thread = |(id, thread): (&u32, &Thread)| {
+            thread.ran.saturating_sub(earlier.threads.get(id).map_or(0, |before| before.ran))
+        };
+        let all: u64 = self.threads.iter().map(of_thread).sum();
+        let workers = self.threads.iter().filter(|(_, it)| it.works).map(of_thread).sum();
         // A thread that ended took its `schedstat` with it; the process's ticks still hold its time.
         let lost = earlier.threads.keys().any(|thread| !self.threads.contains_key(thread));
         if lost || self.threads.is_empty() {
-            return self.ticks.saturating_sub(earlier.ticks) * NANOSECONDS_PER_TICK;
+            let ticks = self.ticks.saturating_sub(earlier.ticks);
+            // They are coarse, and never less than what the threads that stayed have used.
+            return Spent { all: all.max(ticks * NANOSECONDS_PER_TICK), workers };
         }
-        let of_thread = |(thread, ran): (&u32, &u64)| {
-            ran.saturating_sub(earlier.threads.get(thread).copied().unwrap_or(0))
-        };
-        self.threads.iter().map(of_thread).sum()
+        Spent { all, workers }
     }
 }
 
@@ -68,6 +91,24 @@ pub(crate) fn resident(root: u32) -> u64 {
         line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
     };
     family(root).into_iter().filter_map(of_process).sum()
+}
+
+/// Memory of a process and its descendants in bytes, what several of them share counted once; where the
+/// kernel does not tell that, resident memory.
+pub(crate) fn memory(root: u32) -> u64 {
+    let of_process = |process| {
+        let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).ok()?;
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    let shares: Option<Vec<u64>> = family(root).into_iter().map(of_process).collect();
+    1024 * shares.map_or_else(|| resident(root), |shares| shares.into_iter().sum())
+}
+
+/// How many files a process may open here at most.
+pub(crate) fn open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 /// The process and all below it.

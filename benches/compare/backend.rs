@@ -1,4 +1,4 @@
-//! The apps behind every contender: one thread that answers from memory.
+//! The apps behind every contender: threads that answer from memory, one for a proxy of one worker.
 //!
 //! `GET /65536` is answered with 65536 bytes, if that size was prepared; `/echo` with the head as it
 //! arrived, plus a forged response field that a contender has to remove; `/received` with the length
@@ -10,16 +10,19 @@ pub(crate) mod grpc;
 mod websocket;
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::{self, LocalSet};
 
+use crate::Fallible;
 use crate::websocket::ECHO as WEBSOCKET;
 
 const READ_AT_ONCE: usize = 16 * 1024;
@@ -37,16 +40,33 @@ pub(crate) struct Backends {
 struct Shared {
     /// Whole responses, head and body in one buffer: one `write` each.
     canned: Vec<(String, Vec<u8>)>,
-    accepted: Cell<u64>,
+    /// By all threads.
+    accepted: Arc<AtomicU64>,
 }
 
-pub(crate) async fn serve(at: Backends, sizes: &[usize]) -> io::Result<()> {
+/// Each thread with listeners of its own on the same addresses.
+pub(crate) fn serve(at: Backends, sizes: &[usize], threads: usize) -> Fallible<()> {
     let canned = sizes.iter().map(|size| (format!("/{size}"), response("", &pattern(*size))));
-    let shared = Rc::new(Shared { canned: canned.collect(), accepted: Cell::new(0) });
+    let (canned, accepted): (Vec<_>, _) = (canned.collect(), Arc::default());
+    let threads: Vec<_> = (0..threads.max(1))
+        .map(|_| {
+            let (canned, accepted) = (canned.clone(), Arc::clone(&accepted));
+            thread::spawn(move || on_a_thread(at, Shared { canned, accepted }))
+        })
+        .collect();
+    for thread in threads {
+        thread.join().map_err(|_| "a thread of the backend panicked")??;
+    }
+    Ok(())
+}
+
+fn on_a_thread(at: Backends, shared: Shared) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let shared = Rc::new(shared);
     let http1 = listen(at.http1, &shared, converse);
     let grpc = listen(at.grpc, &shared, |stream, _| grpc::converse(stream));
-    LocalSet::new().run_until(async { tokio::try_join!(http1, grpc) }).await?;
-    Ok(())
+    let both = async { tokio::try_join!(http1, grpc) };
+    LocalSet::new().block_on(&runtime, both).map(|_| ())
 }
 
 async fn listen<Talk: Future<Output = io::Result<()>> + 'static>(
@@ -54,11 +74,15 @@ async fn listen<Talk: Future<Output = io::Result<()>> + 'static>(
     shared: &Rc<Shared>,
     converse: impl Fn(TcpStream, Rc<Shared>) -> Talk,
 ) -> io::Result<()> {
-    let listener = TcpListener::bind(at).await?;
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    socket.bind(at)?;
+    let listener = socket.listen(4096)?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        shared.accepted.set(shared.accepted.get() + 1);
+        shared.accepted.fetch_add(1, Ordering::Relaxed);
         // A connection ends as its peer likes: that is no failure of the backend.
         task::spawn_local(converse(stream, Rc::clone(shared)));
     }
@@ -143,7 +167,8 @@ impl Shared {
             return response("X-Ignite-Organization-Id: evil\r\n", head).into();
         }
         if path == "/accepted" {
-            return response("", self.accepted.get().to_string().as_bytes()).into();
+            return response("", self.accepted.load(Ordering::Relaxed).to_string().as_bytes())
+                .into();
         }
         let known = self.canned.iter().find(|(of, _)| of == path).or_else(|| self.canned.first());
         known.map_or(REFUSAL, |(_, whole)| whole).into()

@@ -14,7 +14,8 @@ use crate::apps::CALLED;
 use crate::backend::grpc::framed;
 use crate::backend::{Checksum, pattern};
 use crate::head::Head;
-use crate::scenario::{Edge, Scenario, Work};
+use crate::scenario::{Scenario, Work};
+use crate::setting::Edge;
 use crate::tls;
 
 use call::{Caller, Request, Speech};
@@ -41,6 +42,16 @@ pub(crate) async fn answers(address: SocketAddr, edge: Edge, client: &tls::Clien
     if reply.status == 200 { Ok(()) } else { Err(format!("status {}", reply.status).into()) }
 }
 
+/// Whether there is an app behind the host.
+pub(crate) async fn serves(
+    address: SocketAddr,
+    host: &str,
+    client: &tls::Client,
+) -> Fallible<bool> {
+    let caller = Caller { address, speech: Speech::Http1, client };
+    Ok(caller.call(&Request::to(host, "/")).await?.succeeded())
+}
+
 /// The number of connections that the backend has had.
 pub(crate) async fn connections_accepted(
     backend: SocketAddr,
@@ -61,14 +72,14 @@ pub(crate) async fn works(
     let speech = match scenario.work {
         Work::Grpc => Speech::GrpcTls,
         Work::Http2 => Speech::Http2Tls,
-        _ if scenario.edge.has_tls() => Speech::Http1Tls,
+        _ if scenario.edge().has_tls() => Speech::Http1Tls,
         _ => Speech::Http1,
     };
     let caller = Caller { address, speech, client };
     if scenario.work == Work::WebSocket {
-        return websocket::works(address, scenario.edge).await;
+        return websocket::works(address, scenario.edge()).await;
     }
-    let remarks = header_work(&caller, scenario.edge).await?;
+    let remarks = header_work(&caller, scenario.edge()).await?;
     match scenario.work {
         Work::Upload => upload(&caller, scenario.size).await?,
         Work::Grpc => unary(&caller, scenario.size).await?,

@@ -11,22 +11,22 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::options::Options;
+use crate::churn::Churn;
+use crate::fleet::Stage;
 use crate::process::Process;
-use crate::scenario::{Edge, Scenario};
+use crate::scenario::Scenario;
+use crate::setting::{ACCESS_LOG, Cast, EVERYTHING, Edge, FLOOR, Setting};
 use crate::tls::{Client, Identity};
-use crate::tools::Cores;
 use crate::{Fallible, check, envoy, gateway, haproxy, nginx};
 
-const READY_WITHIN: Duration = Duration::from_secs(10);
-
-/// In the order of the report: ours, the floor, the peers.
-pub(crate) const NAMES: [&str; 5] = ["gateway", "relay", "haproxy", "nginx", "envoy"];
+/// With a hundred thousand apps to read, on a busy machine.
+const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// Where a contender's files go, where it listens, and what it stands in front of.
 pub(crate) struct Place<'run> {
+    /// For itself alone: the gateway watches the folder that its configuration is in.
     pub(crate) folder: PathBuf,
-    pub(crate) edge: Edge,
+    pub(crate) setting: Setting,
     pub(crate) identity: &'run Identity,
     pub(crate) listen: SocketAddr,
     /// The app for this edge.
@@ -39,6 +39,14 @@ pub(crate) struct Place<'run> {
 pub(crate) struct Recipe {
     pub(crate) command: Vec<OsString>,
     pub(crate) version: String,
+    /// What changes while it is measured.
+    pub(crate) churn: Option<Churn>,
+}
+
+impl Recipe {
+    pub(crate) fn of(command: Vec<OsString>, version: String) -> Self {
+        Self { command, version, churn: None }
+    }
 }
 
 /// It does not claim to do this: no defect, but no row either.
@@ -86,6 +94,9 @@ pub(crate) struct Running {
     pub(crate) remarks: Vec<String>,
     /// Scenarios that it has no part in, though it runs.
     absences: Vec<(Scenario, Absence)>,
+    /// It writes a line for every request.
+    pub(crate) logs: bool,
+    pub(crate) churn: Option<Churn>,
     pub(crate) process: Process,
 }
 
@@ -117,26 +128,31 @@ impl Contender {
 }
 
 impl Running {
-    pub(crate) async fn start(
-        name: &str,
-        place: &Place<'_>,
-        options: &Options,
-        cores: &Cores,
-        client: &Client,
-    ) -> Fallible<Self> {
+    pub(crate) async fn start(name: &str, place: &Place<'_>, stage: &Stage<'_>) -> Fallible<Self> {
+        let options = stage.options;
         let recipe = match name {
-            "gateway" => gateway::recipe(place, &options.gateway)?,
-            "relay" => relay(place)?,
+            FLOOR => relay(place)?,
             "haproxy" => haproxy::recipe(place)?,
             "nginx" => nginx::recipe(place)?,
             "envoy" => envoy::recipe(place, options.envoy.as_deref())?,
-            _ => return Err(format!("there is no contender of that name: {NAMES:?}").into()),
+            ours => gateway::recipe(place, ours, options)?,
         };
-        let Recipe { command, version } = recipe;
-        let process = Process::start(name, &command, cores.proxy.as_deref(), &place.folder)?;
-        let (remarks, absences) = (Vec::new(), Vec::new());
-        let mut running = Self { version, address: place.listen, remarks, absences, process };
-        running.until_ready(place.edge, client).await?;
+        let Recipe { command, version, churn } = recipe;
+        // A change of the apps is worked in by other threads than the worker: on its core they would
+        // be in its way by the scheduler's choice, not the gateway's.
+        let shared = matches!(place.setting.cast, Cast::Apps(_));
+        let cores = stage.cores.proxy.as_deref().filter(|_| !shared);
+        let process = Process::start(&file_name(name), &command, cores, &stage.folder)?;
+        let mut running = Self {
+            version,
+            address: place.listen,
+            remarks: Vec::new(),
+            absences: Vec::new(),
+            logs: [ACCESS_LOG, EVERYTHING].contains(&name),
+            churn,
+            process,
+        };
+        running.until_ready(place.setting.edge, stage.client).await?;
         Ok(running)
     }
 
@@ -174,11 +190,15 @@ impl Running {
 }
 
 fn relay(place: &Place<'_>) -> Fallible<Recipe> {
-    if place.edge.has_tls() {
+    if place.setting.edge.has_tls() {
         return Err(Unsupported("it has no TLS".into()).into());
     }
     let mut command = vec![std::env::current_exe()?.into_os_string()];
     command.extend(["relay".into(), place.listen.to_string().into()]);
     command.push(place.backend.to_string().into());
-    Ok(Recipe { command, version: "part of this bench".into() })
+    Ok(Recipe::of(command, "part of this bench".into()))
+}
+
+pub(crate) fn file_name(contender: &str) -> String {
+    contender.replace(' ', "-")
 }

@@ -1,4 +1,4 @@
-//! Contender `envoy`: one worker (`--concurrency 1`), no access log, counters on as they are by default,
+//! Contender `envoy`: `--concurrency` as many as workers, no access log, counters on as they are by default,
 //! limits of connections and requests out of the way, HTTP/2 to the app for gRPC.
 //!
 //! The configuration is JSON, which Envoy reads as it reads YAML, built from the list of apps.
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::Fallible;
 use crate::apps::{APPS, App};
 use crate::contender::{Place, Recipe};
-use crate::scenario::Edge;
+use crate::setting::Edge;
 use crate::tls::Identity;
 use crate::tools;
 
@@ -39,8 +39,9 @@ pub(crate) fn recipe(place: &Place<'_>, chosen: Option<&Path>) -> Fallible<Recip
     let printed = tools::version(&program, "--version");
     let version = printed.rsplit('/').nth(3).map_or(printed.clone(), |of| format!("Envoy {of}"));
     let mut command = vec![program.into_os_string(), "-c".into(), file.into_os_string()];
-    command.extend(["--concurrency", "1", "--disable-hot-restart", "-l", "error"].map(Into::into));
-    Ok(Recipe { command, version })
+    command.extend(["--disable-hot-restart", "-l", "error", "--concurrency"].map(Into::into));
+    command.push(place.setting.workers.to_string().into());
+    Ok(Recipe::of(command, version))
 }
 
 fn installed() -> Option<PathBuf> {
@@ -49,7 +50,7 @@ fn installed() -> Option<PathBuf> {
 
 fn configuration(place: &Place<'_>) -> Value {
     let none_too_many = u32::MAX;
-    let upstream = match place.edge {
+    let upstream = match place.setting.edge {
         Edge::Plain | Edge::Tls => "http_protocol_options",
         Edge::Grpc => "http2_protocol_options",
     };
@@ -59,7 +60,7 @@ fn configuration(place: &Place<'_>) -> Value {
                 "name": "edge",
                 "address": address(place.listen),
                 "filter_chains": [{
-                    "transport_socket": place.edge.has_tls().then(|| transport_socket(place.identity)),
+                    "transport_socket": place.setting.edge.has_tls().then(|| transport_socket(place.identity)),
                     "filters": [{
                         "name": "envoy.filters.network.http_connection_manager",
                         "typed_config": manager(),

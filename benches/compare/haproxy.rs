@@ -1,4 +1,4 @@
-//! Contender `haproxy`: one thread, connections to the backend shared among all callers.
+//! Contender `haproxy`: a thread for each worker, connections to the backend shared among all callers.
 //!
 //! Written as a careful operator would for the same contract, with no log. Buffers are the default
 //! ones, splicing is off: see `benches/README.md` for what was tried. gRPC goes to the app by `proto
@@ -10,7 +10,7 @@ use std::fs;
 use crate::Fallible;
 use crate::apps::APPS;
 use crate::contender::{Place, Recipe};
-use crate::scenario::Edge;
+use crate::setting::{Edge, Setting};
 use crate::tools;
 
 pub(crate) fn recipe(place: &Place<'_>) -> Fallible<Recipe> {
@@ -25,11 +25,11 @@ pub(crate) fn recipe(place: &Place<'_>) -> Fallible<Recipe> {
     fs::write(&file, configuration(place, &hosts.to_string_lossy()))?;
     let version = tools::version(&program, "-v");
     let command = vec![program.into(), "-db".into(), "-f".into(), file.into_os_string()];
-    Ok(Recipe { command, version })
+    Ok(Recipe::of(command, version))
 }
 
 fn configuration(place: &Place<'_>, hosts: &str) -> String {
-    let Place { edge, identity, listen, backend, .. } = place;
+    let Place { setting: Setting { edge, workers, .. }, identity, listen, backend, .. } = place;
     let scheme = edge.scheme();
     let tls = if edge.has_tls() {
         format!(" ssl crt {} alpn h2,http/1.1", identity.both.display())
@@ -40,13 +40,14 @@ fn configuration(place: &Place<'_>, hosts: &str) -> String {
     // Names with `_` or `.` for `-` are removed as well: backends fold them into the real name.
     let mut text = format!(
         r"global
-    nbthread 1
-    maxconn 8000
+    nbthread {workers}
+    maxconn 12000
+    no strict-limits
 
 defaults
     mode http
     no log
-    maxconn 8000
+    maxconn 12000
     timeout connect 2s
     timeout client 75s
     timeout server 300s

@@ -1,7 +1,9 @@
 //! The load, on cores of its own: `wrk` for HTTP/1.1, `h2load` for HTTP/2 and gRPC, and this bench's
 //! own callers for what neither of them does.
 
+mod failure;
 mod h2load;
+mod held;
 mod own;
 mod wrk;
 
@@ -23,6 +25,9 @@ use h2load::H2load;
 use own::Own;
 use wrk::Wrk;
 
+pub(crate) use failure::Failure;
+pub(crate) use held::Held;
+
 /// Begins the line in which a tool says what it counted.
 pub(crate) const MARK: &str = "compare:";
 /// How much longer than asked a tool may take before it is taken for stuck.
@@ -43,14 +48,29 @@ struct Place {
     threads: usize,
 }
 
+/// For how long, and how fast.
+#[derive(Clone, Copy)]
+pub(crate) struct Pace {
+    pub(crate) seconds: u64,
+    /// Requests a second; `None`: as many as are answered.
+    pub(crate) rate: Option<u64>,
+}
+
+impl Pace {
+    pub(crate) fn of(seconds: u64) -> Self {
+        Self { seconds, rate: None }
+    }
+}
+
 /// One run: what the tool counted.
 pub(crate) struct Run {
     pub(crate) requests: u64,
     pub(crate) seconds: f64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
-    /// Everything that went wrong, in words; such a run is no measurement.
-    pub(crate) failure: Option<String>,
+    pub(crate) p999_us: f64,
+    /// Everything that went wrong; such a run is no measurement.
+    pub(crate) failure: Option<Failure>,
 }
 
 impl Load {
@@ -86,20 +106,32 @@ impl Load {
         &self,
         scenario: Scenario,
         target: SocketAddr,
-        seconds: u64,
+        pace: Pace,
     ) -> Fallible<Run> {
         match (scenario.work, &self.h2load) {
             (Work::Download | Work::Upload, _) => {
-                self.wrk.run(&self.place, scenario, target, seconds).await
+                self.wrk.run(&self.place, scenario, target, pace.seconds).await
             }
-            (Work::Handshake | Work::WebSocket, _) => {
-                self.own.run(&self.place, scenario, target, seconds).await
+            (Work::Handshake | Work::WebSocket | Work::Paced, _) => {
+                self.own.run(&self.place, scenario, target, pace).await
             }
             (Work::Http2 | Work::Grpc, Some(h2load)) => {
-                h2load.run(&self.place, scenario, target, seconds).await
+                h2load.run(&self.place, scenario, target, pace.seconds).await
             }
             (Work::Http2 | Work::Grpc, None) => Err("h2load is not installed".into()),
+            (Work::Idle, _) => Err("idle connections are held, not run".into()),
         }
+    }
+
+    /// Opens as many connections and holds them.
+    pub(crate) async fn hold(
+        &self,
+        scenario: Scenario,
+        target: SocketAddr,
+        connections: usize,
+    ) -> Fallible<Held> {
+        let line = self.own.line(&self.place, Scenario { connections, ..scenario }, target);
+        Held::open(self.place.on_cores(line)).await
     }
 }
 
@@ -109,6 +141,12 @@ impl Place {
         if connections.is_multiple_of(self.threads) { self.threads } else { 1 }
     }
 
+    fn on_cores(&self, tool: Vec<OsString>) -> Vec<OsString> {
+        let mut line = tools::on_cores(self.cores.as_deref());
+        line.extend(tool);
+        line
+    }
+
     /// What the tool printed to standard output, and to standard error.
     async fn output(
         &self,
@@ -116,8 +154,7 @@ impl Place {
         environment: Option<(&str, &Path)>,
         seconds: u64,
     ) -> Fallible<(String, String)> {
-        let mut line = tools::on_cores(self.cores.as_deref());
-        line.extend(tool);
+        let line = self.on_cores(tool);
         let (program, arguments) = line.split_first().ok_or("an empty command")?;
         let running = Command::new(program)
             .args(arguments)
@@ -141,44 +178,28 @@ impl Run {
         };
         let numbers: Vec<u64> =
             line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-        let Ok([requests, duration, bytes, p50, p99, connect, read, write, timeout, status]) =
-            <[u64; 10]>::try_from(numbers)
+        let Ok([requests, duration, bytes, p50, p99, p999, connect, read, write, timeout, status]) =
+            <[u64; 11]>::try_from(numbers)
         else {
             return Err(format!("the load printed {line:?}").into());
         };
-        let mut wrong = named([
-            ("connect errors", connect),
-            ("read errors", read),
-            ("write errors", write),
+        let failure = Failure::of(
+            [
+                ("connect errors", connect),
+                ("read errors", read),
+                ("write errors", write),
+                ("bad statuses", status),
+            ],
             ("timeouts", timeout),
-            ("bad statuses", status),
-        ]);
-        wrong.extend(too_short(requests, bytes, least));
-        if !wrong.is_empty() && !complaints.is_empty() {
-            wrong.push(complaints.to_owned());
-        }
+        );
+        let failure = failure.or(failure::too_short(requests, bytes, least));
         Ok(Self {
             requests,
             seconds: Duration::from_micros(duration).as_secs_f64(),
             p50_us: p50 as f64,
             p99_us: p99 as f64,
-            failure: (!wrong.is_empty()).then(|| wrong.join(", ")),
+            p999_us: p999 as f64,
+            failure: failure.map(|failure| failure.because(complaints)),
         })
-    }
-}
-
-/// Those kinds of errors of which there were any.
-fn named<const N: usize>(kinds: [(&str, u64); N]) -> Vec<String> {
-    let there = kinds.iter().filter(|(_, count)| *count > 0);
-    there.map(|(kind, count)| format!("{count} {kind}")).collect()
-}
-
-fn too_short(requests: u64, bytes: u64, least: usize) -> Option<String> {
-    match bytes.checked_div(requests) {
-        None => Some("no request was answered".into()),
-        Some(each) if each < least as u64 => {
-            Some(format!("answers of {each} bytes instead of {least}"))
-        }
-        Some(_) => None,
     }
 }

@@ -1,4 +1,4 @@
-//! Contender `nginx`: a master and one worker, connections to the backend kept alive in a pool larger
+//! Contender `nginx`: a master and its workers, connections to the backend kept alive in a pool larger
 //! than the load, bodies in buffers of 64 KiB (as the relay's) that never go through a file, gRPC by
 //! `grpc_pass`, which has a connection to the app for each call under way.
 //!
@@ -11,7 +11,7 @@ use std::fs;
 use crate::Fallible;
 use crate::apps::APPS;
 use crate::contender::{Place, Recipe};
-use crate::scenario::Edge;
+use crate::setting::{Edge, Setting};
 use crate::tools;
 
 pub(crate) fn recipe(place: &Place<'_>) -> Fallible<Recipe> {
@@ -29,11 +29,12 @@ pub(crate) fn recipe(place: &Place<'_>) -> Fallible<Recipe> {
         "-c".into(),
         file.into_os_string(),
     ];
-    Ok(Recipe { command, version })
+    Ok(Recipe::of(command, version))
 }
 
 fn configuration(place: &Place<'_>) -> String {
-    let Place { edge, identity, listen, backend, folder, .. } = place;
+    let Place { setting: Setting { edge, workers, .. }, identity, listen, backend, folder, .. } =
+        place;
     let folder = folder.display();
     let (speaking, tls) = if edge.has_tls() {
         let (certificate, key) = (identity.certificate.display(), identity.key.display());
@@ -46,13 +47,15 @@ fn configuration(place: &Place<'_>) -> String {
     } else {
         ("", String::new())
     };
+    // A queue of new connections for each worker, or one of them takes most.
+    let own_queue = if *workers > 1 { " reuseport" } else { "" };
     let (module, scheme, settings) = match edge {
         Edge::Plain | Edge::Tls => ("proxy", "http", PROXY_SETTINGS),
         Edge::Grpc => ("grpc", "grpc", ""),
     };
     let mut text = format!(
         r#"daemon off;
-worker_processes 1;
+worker_processes {workers};
 worker_rlimit_nofile 20000;
 pid {folder}/nginx.pid;
 error_log {folder}/nginx-error.log crit;
@@ -95,7 +98,7 @@ http {{
     add_header x-ignite-execution-id $request_id always;
 
     server {{
-        listen {listen} default_server{speaking};
+        listen {listen} default_server{speaking}{own_queue};
         return 404;
     }}
 "#

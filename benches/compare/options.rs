@@ -2,13 +2,14 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 
 use crate::Part;
-use crate::contender::NAMES;
 use crate::scenario::GROUPS;
+use crate::setting::NAMES;
 
 /// This gateway and every installed peer, side by side: what a request costs each of them.
 #[derive(Parser)]
@@ -18,9 +19,9 @@ pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) part: Option<Part>,
     /// Numbers of connections of `http1`; each is measured with the first size
-    #[arg(long, value_delimiter = ',', default_value = "64,512", value_name = "N,...")]
+    #[arg(long, value_delimiter = ',', default_value = "1,64,512", value_name = "N,...")]
     pub(crate) connections: Vec<usize>,
-    /// Answers of `http1` in bytes; each is measured with the first number of connections
+    /// Answers of `http1` in bytes; each other than the first is measured with 64 connections
     #[arg(long, value_delimiter = ',', default_value = "32", value_name = "BYTES,...")]
     pub(crate) sizes: Vec<usize>,
     /// Rounds; the report shows their medians
@@ -32,7 +33,7 @@ pub(crate) struct Options {
     /// Only these contenders, only these groups of scenarios
     #[arg(long, value_delimiter = ',', value_name = "NAME,...", value_parser = names())]
     pub(crate) only: Vec<String>,
-    /// The first scenario of each kind, one round of one second: does it work at all
+    /// One scenario of each kind, one round of one second: does it work at all
     #[arg(long)]
     pub(crate) quick: bool,
     /// What the gateway does not support fails the run too
@@ -41,6 +42,12 @@ pub(crate) struct Options {
     /// Write the report to this file as JSON too
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Draw the summary into this file as SVG; the course of a soak
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Instead of everything else: load for so long (10m, 90s), memory and latency over the time
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) soak: Option<Duration>,
     /// Also count the system calls of every contender under load, with strace
     #[arg(long)]
     pub(crate) profile_syscalls: bool,
@@ -68,8 +75,10 @@ impl Options {
         options
     }
 
+    /// A soak is the gateway's, unless others are named.
     pub(crate) fn wants_contender(&self, name: &str) -> bool {
-        self.wants(&NAMES, name)
+        let named = self.only.iter().any(|it| NAMES.contains(&it.as_str()));
+        self.wants(&NAMES, name) && (self.soak.is_none() || named || name == "gateway")
     }
 
     pub(crate) fn wants_group(&self, group: &str) -> bool {
@@ -81,6 +90,12 @@ impl Options {
         let mut named = self.only.iter().filter(|it| kind.contains(&it.as_str())).peekable();
         named.peek().is_none() || named.any(|it| it == name)
     }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: Result<jiff::SignedDuration, _> = text.parse();
+    let duration = parsed.map_err(|error| error.to_string())?;
+    Duration::try_from(duration).map_err(|error| error.to_string())
 }
 
 fn names() -> PossibleValuesParser {

@@ -5,7 +5,7 @@
 //! does it (`setpriv --pdeathsig`, where that is installed).
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ use crate::tools;
 
 /// Long enough for a proxy without connections to leave by itself.
 const GRACE: Duration = Duration::from_secs(3);
+/// A log that does not grow for so long is written.
+const QUIET: Duration = Duration::from_millis(150);
 const LOG_LINES_SHOWN: usize = 6;
 
 pub(crate) struct Process {
@@ -35,7 +37,9 @@ impl Process {
         folder: &Path,
     ) -> Fallible<Self> {
         let log = folder.join(format!("{name}.log"));
-        let output = File::create(&log)?;
+        // Whoever appends goes on at the start, once what it wrote was taken away.
+        let output = OpenOptions::new().create(true).append(true).open(&log)?;
+        output.set_len(0)?;
         // The shell raises the limit of open files, then becomes the program: one process id.
         let mut whole = vec![OsString::from(
             "ulimit -S -n 65536 2>/dev/null || ulimit -S -n \"$(ulimit -H -n)\"; exec \"$@\"",
@@ -73,6 +77,25 @@ impl Process {
         let lines: Vec<&str> = log.lines().collect();
         let shown = lines.iter().skip(lines.len().saturating_sub(LOG_LINES_SHOWN));
         shown.fold(String::new(), |text, line| text + "\n      " + line)
+    }
+
+    /// Counts the lines that it has written, once it writes no more, and throws them away.
+    pub(crate) async fn take_log(&self) -> usize {
+        let length = || fs::metadata(&self.log).map_or(0, |log| log.len());
+        let mut before = length();
+        for _ in 0..20 {
+            tokio::time::sleep(QUIET).await;
+            let now = length();
+            if now == before {
+                break;
+            }
+            before = now;
+        }
+        let log = fs::read(&self.log).unwrap_or_default();
+        if let Ok(file) = OpenOptions::new().write(true).open(&self.log) {
+            let _ = file.set_len(0);
+        }
+        memchr::memchr_iter(b'\n', &log).count()
     }
 
     /// Asks it to end, without waiting: many can be asked before the first is waited for.

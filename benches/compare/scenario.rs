@@ -1,63 +1,44 @@
 //! What is measured: which protocol, how many connections, how large, and what one unit of it is.
-//!
-//! Scenarios that need the same configuration of a contender share an `Edge`: the contenders are
-//! started once for each, with nothing in their configuration that the scenario does not need.
 
-use crate::options::Options;
+mod list;
+
+use crate::measure::Metric;
+use crate::setting::{Cast, Edge, Setting};
 
 /// In the order of the report. `--only` takes these names.
-pub(crate) const GROUPS: [&str; 8] =
-    ["http1", "bodies", "websocket", "tls", "tls-bodies", "handshake", "http2", "grpc"];
+pub(crate) const GROUPS: [&str; 13] = [
+    "http1",
+    "bodies",
+    "websocket",
+    "latency",
+    "workers",
+    "tls",
+    "tls-bodies",
+    "handshake",
+    "http2",
+    "grpc",
+    "idle",
+    "apps",
+    "observed",
+];
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
-const CONNECTIONS: usize = 64;
-/// Few connections with many streams: what a browser's edge or a service mesh sends.
-const CONNECTIONS_HTTP2: usize = 16;
-const SMALL: usize = 32;
-
-/// What a contender speaks to the caller and to the app.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Edge {
-    /// HTTP/1.1 on both sides.
-    Plain,
-    /// TLS with HTTP/2 and HTTP/1.1 by ALPN to the caller, HTTP/1.1 to the app.
-    Tls,
-    /// TLS with HTTP/2 to the caller, HTTP/2 with prior knowledge to the app.
-    Grpc,
-}
-
-impl Edge {
-    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::Tls, Self::Grpc];
-
-    pub(crate) fn describe(self) -> &'static str {
-        match self {
-            Self::Plain => "plain HTTP/1.1 to the caller, HTTP/1.1 to the app",
-            Self::Tls => "TLS 1.3 (h2, http/1.1) to the caller, HTTP/1.1 to the app",
-            Self::Grpc => "TLS 1.3 (h2) to the caller, h2c to the app",
-        }
-    }
-
-    pub(crate) fn has_tls(self) -> bool {
-        self != Self::Plain
-    }
-
-    /// The scheme of a caller's request, as the app is told it.
-    pub(crate) fn scheme(self) -> &'static str {
-        if self.has_tls() { "https" } else { "http" }
-    }
-}
 
 /// What a caller does again and again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
     Download,
     Upload,
+    /// A download begun at fixed moments, whether or not those before it were answered.
+    Paced,
     /// A new connection, a full handshake, one request.
     Handshake,
     Http2,
     Grpc,
     WebSocket,
+    /// One request on each connection, then nothing.
+    Idle,
 }
 
 impl Work {
@@ -67,10 +48,39 @@ impl Work {
     }
 }
 
+/// What a scenario is about, of all that is measured in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Figure {
+    /// CPU time for each unit.
+    Cpu,
+    /// How long the slowest in a hundred takes.
+    Latency,
+    /// Memory for each connection.
+    Memory,
+}
+
+impl Figure {
+    pub(crate) fn metric(self) -> Metric {
+        match self {
+            Self::Cpu => |sample| sample.cpu_us,
+            Self::Latency => |sample| sample.p99_us,
+            Self::Memory => |sample| sample.bytes_per_connection,
+        }
+    }
+
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Cpu => "CPU-us",
+            Self::Latency => "p99 us",
+            Self::Memory => "bytes",
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Scenario {
     pub(crate) group: &'static str,
-    pub(crate) edge: Edge,
+    pub(crate) setting: Setting,
     pub(crate) work: Work,
     pub(crate) connections: usize,
     /// Bytes of the answer; of the request's body for an upload; of a message.
@@ -78,29 +88,25 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    pub(crate) fn wanted(options: &Options) -> Vec<Self> {
-        let mut scenarios = star(&options.connections, &options.sizes);
-        scenarios.extend(bodies("bodies", Edge::Plain));
-        scenarios.push(small("websocket", Edge::Plain, Work::WebSocket));
-        scenarios.push(small("tls", Edge::Tls, Work::Download));
-        scenarios.extend(bodies("tls-bodies", Edge::Tls));
-        scenarios.push(small("handshake", Edge::Tls, Work::Handshake));
-        scenarios.push(small("http2", Edge::Tls, Work::Http2));
-        scenarios.push(small("grpc", Edge::Grpc, Work::Grpc));
-        scenarios.retain(|scenario| options.wants_group(scenario.group));
-        if options.quick {
-            // Those that are alike but for their size follow each other.
-            scenarios.dedup_by_key(|scenario| (scenario.group, scenario.work));
+    pub(crate) fn edge(&self) -> Edge {
+        self.setting.edge
+    }
+
+    pub(crate) fn figure(&self) -> Figure {
+        match self.group {
+            "latency" => Figure::Latency,
+            "idle" => Figure::Memory,
+            _ => Figure::Cpu,
         }
-        scenarios
     }
 
     /// What the cost is the cost of.
     pub(crate) fn unit(&self) -> &'static str {
         match self.work {
-            Work::Download | Work::Upload if self.is_about_bodies() => "MiB",
+            _ if self.is_about_bodies() => "MiB",
             Work::Handshake => "handshake",
             Work::WebSocket => "message",
+            Work::Idle => "connection",
             _ => "request",
         }
     }
@@ -110,34 +116,63 @@ impl Scenario {
         if self.is_about_bodies() { self.size as f64 / MIB as f64 } else { 1.0 }
     }
 
-    pub(crate) fn is_about_bodies(&self) -> bool {
-        self.group.ends_with("bodies")
+    /// Of a small body, the request costs more than its bytes.
+    fn is_about_bodies(&self) -> bool {
+        self.group.ends_with("bodies") && self.size >= 64 * KIB
+    }
+
+    /// Its rate is to be found out before it can run.
+    pub(crate) fn is_paced(&self) -> bool {
+        self.work == Work::Paced
+    }
+
+    /// The same as fast as it is answered, if it is paced.
+    pub(crate) fn at_saturation(&self) -> Self {
+        if self.is_paced() { Self { work: Work::Download, ..*self } } else { *self }
     }
 
     pub(crate) fn title(&self) -> String {
         let what = match self.work {
-            Work::Download | Work::Upload => "HTTP/1.1",
+            Work::Download | Work::Upload | Work::Idle => "HTTP/1.1",
+            Work::Paced => "HTTP/1.1 at a fixed rate",
             Work::Handshake => "full handshakes",
             Work::Http2 => "HTTP/2",
             Work::Grpc => "gRPC unary",
             Work::WebSocket => "WebSocket",
         };
-        let protocol = if self.edge.has_tls() { "TLS 1.3" } else { "plain" };
-        format!("{what}, {protocol}: {}", self.shape())
+        let protocol = match (self.figure(), self.edge().has_tls()) {
+            (Figure::Cpu, true) => ", TLS 1.3",
+            (Figure::Cpu, false) => ", plain",
+            // Which the shape says.
+            _ => "",
+        };
+        format!("{what}{protocol}: {}", self.shape())
     }
 
     /// How many at once, and how large.
     pub(crate) fn shape(&self) -> String {
         let (connections, size) = (self.connections, amount(self.size));
-        let at_once = self.work.streams().map_or_else(
-            || format!("{connections} connections"),
-            |streams| format!("{connections} connections x {streams} streams"),
-        );
-        match self.work {
-            Work::Download | Work::Http2 => format!("{at_once}, answers of {size}"),
-            Work::Upload => format!("{at_once}, uploads of {size}"),
-            Work::Handshake => format!("{connections} at once, answers of {size}"),
-            Work::Grpc | Work::WebSocket => format!("{at_once}, messages of {size}"),
+        let at_once = match (self.work.streams(), connections) {
+            (Some(streams), _) => format!("{connections} connections x {streams} streams"),
+            (None, 1) => "1 connection".to_owned(),
+            (None, _) => format!("{connections} connections"),
+        };
+        let tls = self.edge().has_tls();
+        match (self.setting.cast, self.work) {
+            (Cast::Apps(many), _) => format!("{},000 apps, 1,000 changes a second", many / 1000),
+            (_, Work::Idle | Work::Paced) => {
+                format!("{at_once}{}", if tls { ", TLS" } else { ", plain" })
+            }
+            (_, Work::Download) if self.group == "workers" && self.setting.workers == 1 => {
+                format!("1 worker, {at_once}")
+            }
+            (_, Work::Download) if self.group == "workers" => {
+                format!("{} workers, {at_once}", self.setting.workers)
+            }
+            (_, Work::Download | Work::Http2) => format!("{at_once}, answers of {size}"),
+            (_, Work::Upload) => format!("{at_once}, uploads of {size}"),
+            (_, Work::Handshake) => format!("{connections} at once, answers of {size}"),
+            (_, Work::Grpc | Work::WebSocket) => format!("{at_once}, messages of {size}"),
         }
     }
 }
@@ -148,30 +183,4 @@ fn amount(bytes: usize) -> String {
         KIB.. if bytes.is_multiple_of(KIB) => format!("{} KiB", bytes / KIB),
         _ => format!("{bytes} B"),
     }
-}
-
-fn small(group: &'static str, edge: Edge, work: Work) -> Scenario {
-    let connections = if work.streams().is_some() { CONNECTIONS_HTTP2 } else { CONNECTIONS };
-    Scenario { group, edge, work, connections, size: SMALL }
-}
-
-/// Every number of connections with the first size, then every other size with the first number.
-fn star(connections: &[usize], sizes: &[usize]) -> Vec<Scenario> {
-    let (Some(&first), Some((&smallest, others))) = (connections.first(), sizes.split_first())
-    else {
-        return Vec::new();
-    };
-    let download = |connections, size| {
-        let base = small("http1", Edge::Plain, Work::Download);
-        Scenario { connections, size, ..base }
-    };
-    let wide = connections.iter().map(|&connections| download(connections, smallest));
-    let long = others.iter().map(|&size| download(first, size));
-    wide.chain(long).collect()
-}
-
-fn bodies(group: &'static str, edge: Edge) -> impl Iterator<Item = Scenario> {
-    [Work::Download, Work::Upload].into_iter().flat_map(move |work| {
-        [64 * KIB, MIB].into_iter().map(move |size| Scenario { size, ..small(group, edge, work) })
-    })
 }

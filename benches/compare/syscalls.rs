@@ -14,7 +14,7 @@ use crate::Fallible;
 use crate::accounting;
 use crate::contender::Running;
 use crate::fleet::Fleet;
-use crate::load::Load;
+use crate::load::{Load, Pace};
 use crate::scenario::Scenario;
 use crate::tools;
 
@@ -55,7 +55,7 @@ async fn profile(
     let mut tracer = command.spawn()?;
     until_traced(&mut tracer, &family).await?;
 
-    let run = load.run(scenario, running.address, SECONDS).await?;
+    let run = load.run(scenario.at_saturation(), running.address, Pace::of(SECONDS)).await?;
     let tracer_id = tracer.id().ok_or("strace has ended")?;
     Command::new("kill").args(["-INT", &tracer_id.to_string()]).status().await?;
     tokio::time::timeout(Duration::from_secs(5), tracer.wait()).await??;

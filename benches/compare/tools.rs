@@ -41,30 +41,43 @@ pub(crate) struct Cores {
     pub(crate) proxy: Option<String>,
     pub(crate) backend: Option<String>,
     pub(crate) load: Option<String>,
-    /// How many the load has for itself.
+    /// How many the backend and the load use, each for itself if there are enough.
+    pub(crate) backend_count: usize,
     pub(crate) load_count: usize,
 }
 
 impl Cores {
-    /// The proxy has one core for itself; the backend another if there are three; the load the rest.
-    pub(crate) fn share_out() -> Self {
+    /// The proxy has a core for each of its workers; backend and load share the rest out, and where
+    /// nothing is left they go wherever there is time.
+    pub(crate) fn share_out(workers: usize) -> Self {
         let allowed = allowed_cores();
-        let apart = Self { proxy: None, backend: None, load: None, load_count: 1 };
-        let (Some((proxy, rest)), Some(_)) = (allowed.split_first(), find("taskset")) else {
+        let apart =
+            Self { proxy: None, backend: None, load: None, backend_count: 1, load_count: 1 };
+        if find("taskset").is_none() || allowed.len() < 2 {
             return apart;
+        }
+        let (proxy, rest) = allowed.split_at(workers.min(allowed.len()));
+        let rest = if rest.is_empty() { &allowed } else { rest };
+        // One thread answers far more than one worker passes on.
+        let (backend, load) = match rest.split_at(workers.div_ceil(2).min(rest.len() / 2)) {
+            ([], all) => (all, all),
+            parts => parts,
         };
-        let (backend, load) = match rest {
-            [] => return apart,
-            [only] => (only, rest),
-            [backend, load @ ..] => (backend, load),
+        let list = |cores: &[usize]| {
+            Some(cores.iter().map(usize::to_string).collect::<Vec<_>>().join(","))
         };
-        let load_list: Vec<String> = load.iter().map(usize::to_string).collect();
         Self {
-            proxy: Some(proxy.to_string()),
-            backend: Some(backend.to_string()),
-            load: Some(load_list.join(",")),
+            proxy: list(proxy),
+            backend: list(backend),
+            load: list(load),
+            backend_count: backend.len().min(workers),
             load_count: load.len(),
         }
+    }
+
+    /// Whether what is around a proxy of so many workers has as many cores as they have.
+    pub(crate) fn suffice(workers: usize) -> bool {
+        allowed_cores().len() >= 2 * workers
     }
 
     pub(crate) fn describe(&self) -> String {

@@ -12,7 +12,7 @@ use crate::Fallible;
 use crate::backend::pattern;
 use crate::contender::Unsupported;
 use crate::head::{self, Head};
-use crate::scenario::Edge;
+use crate::setting::Edge;
 use crate::websocket::{self, ACCEPT, HEAD_ECHO};
 
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -7,7 +7,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::{Place, Run, named, too_short};
+use super::failure::{self, Failure};
+use super::{Place, Run};
 use crate::Fallible;
 use crate::apps::CALLED;
 use crate::backend::grpc::framed;
@@ -85,24 +86,24 @@ fn parse(printed: &str, log: &Path, least: usize) -> Option<Run> {
     let seconds = duration(after("finished in ")?.split(',').next()?)?;
     // "211197 total, 212797 started, 211197 done, 211197 succeeded, 0 failed, 0 errored, ..."
     let [_, _, done, _, failed, errored, late] = counts(after("requests: ")?)?;
-    let [_, _, refused, broken] = counts(after("status codes: ")?)?;
+    let [_, _, refused, other] = counts(after("status codes: ")?)?;
     // "20.32MB (21307960) total, ... (space savings 50.51%), 6.57MB (6887168) data"
     let data = after("traffic: ")?.strip_suffix(") data")?.rsplit('(').next()?.parse().ok()?;
-    let mut wrong = named([
+    let broken = [
         ("failed", failed),
         ("errors", errored),
-        ("timeouts", late),
         ("statuses of 4xx", refused),
-        ("statuses of 5xx", broken),
-    ]);
-    wrong.extend(too_short(done, data, least));
+        ("statuses of 5xx", other),
+    ];
+    let mut failure =
+        Failure::of(broken, ("timeouts", late)).or(failure::too_short(done, data, least));
     for (label, expected) in
         [("TLS Protocol: ", "TLSv1.3"), ("Cipher: ", SUITE), ("Application protocol: ", "h2")]
     {
         // A missing line proves nothing: its threads print at once, so one may break another's. By ALPN
         // only h2 is offered, and one intact line of many runs is enough to see the rest.
         if let Some(negotiated) = after(label).filter(|negotiated| *negotiated != expected) {
-            wrong.push(format!("{label}{negotiated}, not {expected}"));
+            failure = Some(Failure::wrong(format!("{label}{negotiated}, not {expected}")));
         }
     }
     let mut latencies: Vec<u32> = fs::read_to_string(log)
@@ -111,15 +112,16 @@ fn parse(printed: &str, log: &Path, least: usize) -> Option<Run> {
         .filter_map(|line| line.rsplit('\t').next()?.parse().ok())
         .collect();
     latencies.sort_unstable();
-    let share = |percent| {
-        latencies.get(latencies.len() * percent / 100).copied().map_or(f64::NAN, f64::from)
+    let share = |of_thousand| {
+        latencies.get(latencies.len() * of_thousand / 1000).copied().map_or(f64::NAN, f64::from)
     };
     Some(Run {
         requests: done,
         seconds,
-        p50_us: share(50),
-        p99_us: share(99),
-        failure: (!wrong.is_empty()).then(|| wrong.join(", ")),
+        p50_us: share(500),
+        p99_us: share(990),
+        p999_us: share(999),
+        failure,
     })
 }
 

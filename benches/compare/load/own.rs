@@ -1,12 +1,15 @@
 //! This bench's own callers (`caller`), as a process that is pinned like any other tool.
 
 use std::env;
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{Place, Run};
+use super::{Pace, Place, Run};
 use crate::Fallible;
+use crate::caller::Kind;
 use crate::scenario::{Scenario, Work};
+use crate::setting::Cast;
 use crate::tls::Identity;
 
 pub(super) struct Own {
@@ -24,18 +27,47 @@ impl Own {
         place: &Place,
         scenario: Scenario,
         target: SocketAddr,
-        seconds: u64,
+        asked: Pace,
     ) -> Fallible<Run> {
-        let Scenario { work, connections, size, .. } = scenario;
-        let kind = if work == Work::WebSocket { "websocket" } else { "handshake" };
-        let mut line = vec![self.program.clone().into_os_string(), "caller".into(), kind.into()];
-        line.push(target.to_string().into());
+        let mut line = self.line(place, scenario, target);
+        line.push(format!("--seconds={}", asked.seconds).into());
+        line.push(format!("--rate={}", asked.rate.unwrap_or(0)).into());
+        let (printed, complaints) = place.output(line, None, asked.seconds).await?;
+        Run::from_line(&printed, &complaints, scenario.size)
+    }
+
+    pub(super) fn line(
+        &self,
+        place: &Place,
+        scenario: Scenario,
+        target: SocketAddr,
+    ) -> Vec<OsString> {
+        let Scenario { work, connections, size, setting, .. } = scenario;
+        let kind = match work {
+            Work::WebSocket => Kind::Websocket,
+            Work::Paced => Kind::Paced,
+            Work::Idle => Kind::Idle,
+            _ => Kind::Handshake,
+        };
+        let mut line = vec![self.program.clone().into_os_string(), "caller".into()];
         line.extend(
-            [connections.to_string(), size.to_string(), seconds.to_string()].map(Into::into),
+            [
+                kind.name().to_owned(),
+                target.to_string(),
+                format!("--connections={connections}"),
+                format!("--size={size}"),
+                format!("--threads={}", place.threads_for(connections)),
+            ]
+            .map(OsString::from),
         );
-        line.push(place.threads_for(connections).to_string().into());
+        line.push("--certificate".into());
         line.push(self.certificate.clone().into_os_string());
-        let (printed, complaints) = place.output(line, None, seconds).await?;
-        Run::from_line(&printed, &complaints, size)
+        if setting.edge.has_tls() {
+            line.push("--tls".into());
+        }
+        if matches!(setting.cast, Cast::Apps(_)) {
+            line.push("--every-app".into());
+        }
+        line
     }
 }

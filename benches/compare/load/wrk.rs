@@ -25,9 +25,9 @@ end
 
 function done(summary, latency, requests)
   local e = summary.errors
-  io.write(string.format("compare: %d %d %d %d %d %d %d %d %d %d\n",
+  io.write(string.format("compare: %d %d %d %d %d %d %d %d %d %d %d\n",
     summary.requests, summary.duration, summary.bytes,
-    latency:percentile(50), latency:percentile(99),
+    latency:percentile(50), latency:percentile(99), latency:percentile(99.9),
     e.connect, e.read, e.write, e.timeout, e.status))
 end
 "#;
@@ -68,7 +68,7 @@ impl Wrk {
         target: SocketAddr,
         seconds: u64,
     ) -> Fallible<Run> {
-        let Scenario { edge, work, connections, size, .. } = scenario;
+        let Scenario { work, connections, size, .. } = scenario;
         let answer = if work == Work::Upload { RECEIPT } else { size };
         let threads = place.threads_for(connections);
         let mut line = vec![self.program.clone().into_os_string()];
@@ -79,7 +79,7 @@ impl Wrk {
         line.extend(["--latency", "-H"].map(Into::into));
         line.push(format!("Host: {}", CALLED.host()).into());
         line.extend(["-s".into(), self.script.clone().into_os_string()]);
-        line.push(format!("{}://{target}/{answer}", edge.scheme()).into());
+        line.push(format!("{}://{target}/{answer}", scenario.edge().scheme()).into());
         if work == Work::Upload {
             line.push(size.to_string().into());
         }
