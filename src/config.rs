@@ -118,6 +118,9 @@ pub struct Timeouts {
 pub struct Limits {
     /// Connections of callers, all workers together.
     pub connections: usize,
+    /// Those of one client, told apart by its address, or by the first 64 bits of one of IPv6;
+    /// proxies that speak for many are not counted. 0: no limit.
+    pub connections_per_client: usize,
     /// TLS handshakes under way on one worker.
     pub handshakes: usize,
     /// Bytes of a request head.
@@ -269,6 +272,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 65_536,
+            // What a large company's or a carrier's shared address needs at one time, and a
+            // sixteenth of all.
+            connections_per_client: 4096,
             handshakes: 1024,
             header_bytes: 32 << 10,
             headers: 100,

@@ -24,6 +24,7 @@ use crate::ids::ExecutionIds;
 use crate::message::{Request, Response};
 use crate::rate_limit::clients::Clients;
 use crate::telemetry::load::Memory;
+use crate::telemetry::refusals::Refusals;
 use crate::upstream::{Rules, Upstream};
 
 pub mod admit;
@@ -102,6 +103,8 @@ pub struct Shared {
     pub settings: ArcSwap<Settings>,
     /// Counts of HTTP/2 connections that were ended because of an error.
     pub http2: crate::telemetry::metrics::Http2Metrics,
+    /// Counts of requests that were refused for what their callers sent, and of panics.
+    pub refusals: Refusals,
     /// Counts of requests for hosts that no app has.
     pub unknown: crate::telemetry::metrics::RouteMetrics,
     /// The clients' rates, where they have a limit.
@@ -119,6 +122,7 @@ impl Shared {
             routes: RouteTable::new(),
             settings: ArcSwap::from_pointee(Settings::of(config)),
             http2: crate::telemetry::metrics::Http2Metrics::default(),
+            refusals: Refusals::default(),
             unknown: crate::telemetry::metrics::RouteMetrics::default(),
             clients: ArcSwapOption::new(
                 config.rate_limit.map(|limit| Arc::new(Clients::new(limit))),
@@ -210,6 +214,7 @@ impl Gateway {
 
     /// The answer to a request in which the gateway itself failed.
     pub fn crashed(&self, record: &mut Record) -> Response {
+        self.shared.refusals.panicked();
         record.failed(&Error::Internal);
         record.answered(Error::Internal.status());
         reply::problem(&Error::Internal, record.execution_id(), None)

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -24,10 +25,12 @@ pub mod accept;
 pub mod connection;
 pub mod http2;
 mod panics;
+pub mod per_client;
 pub mod proxy_protocol;
 pub mod tls;
 pub mod transport;
 
+use per_client::{Counted, PerClient};
 use proxy_protocol::Refused;
 use tls::{Accepted, Acceptor, Turns};
 
@@ -47,12 +50,29 @@ pub struct Listener {
 pub struct Local {
     turns: Turns,
     metrics: Arc<WorkerMetrics>,
+    per_client: Arc<PerClient>,
 }
 
+/// A client has as many connections as it may.
+struct TooMany;
+
 impl Local {
-    /// For a worker that counts here.
-    pub fn new(metrics: Arc<WorkerMetrics>) -> Self {
-        Self { turns: Turns::default(), metrics }
+    /// For a worker that counts here, and its callers' connections with all others there.
+    pub fn new(metrics: Arc<WorkerMetrics>, per_client: Arc<PerClient>) -> Self {
+        Self { turns: Turns::default(), metrics, per_client }
+    }
+
+    /// Counts a connection as its client's; an error where the client has too many. Proxies that
+    /// are trusted speak for many clients, and so does whoever names none.
+    fn count(&self, caller: &Peer, named: bool, limit: usize) -> Result<Option<Counted>, TooMany> {
+        if limit == 0 || !named || caller.is_trusted() {
+            return Ok(None);
+        }
+        let counted = self.per_client.enter(caller.address.ip(), limit);
+        if counted.is_none() {
+            self.metrics.refused_client.fetch_add(1, Ordering::Relaxed);
+        }
+        counted.map(Some).ok_or(TooMany)
     }
 }
 
@@ -62,8 +82,26 @@ impl Listener {
         Self { proxy_protocol: config.proxy_protocol, tls }
     }
 
-    /// Serves one connection to its end; an error if it did not come as far as HTTP.
+    /// Serves one connection to its end; an error if it did not come as far as HTTP. A panic ends
+    /// this connection alone.
     pub async fn serve(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        local: Rc<Local>,
+        gateway: Rc<Gateway>,
+        drain: DrainWatch,
+    ) -> Result<(), Refused> {
+        let shared = gateway.shared().clone();
+        let served = pin!(self.receive(stream, address, local, gateway, drain));
+        let Some(result) = panics::caught(served).await else {
+            shared.refusals.panicked();
+            return Ok(());
+        };
+        result
+    }
+
+    async fn receive(
         &self,
         stream: TcpStream,
         address: SocketAddr,
@@ -77,6 +115,8 @@ impl Listener {
             // otherwise be part of every connection as long as it lives.
             return Box::pin(self.introduce(stream, peer, local, gateway, drain)).await;
         }
+        let limit = gateway.settings().limits.connections_per_client;
+        let Ok(_counted) = local.count(&peer, true, limit) else { return Ok(()) };
         connection::serve(stream, Rc::new(peer), gateway, drain).await;
         Ok(())
     }
@@ -90,9 +130,14 @@ impl Listener {
         gateway: Rc<Gateway>,
         mut drain: DrainWatch,
     ) -> Result<(), Refused> {
+        let mut named = true;
         if self.proxy_protocol {
-            peer = Box::pin(announced(&mut stream, peer, &gateway, &mut drain)).await?;
+            let caller = Box::pin(announced(&mut stream, peer, &gateway, &mut drain)).await?;
+            (peer, named) = (caller.peer, caller.named);
         }
+        // Before the handshake, which costs the most.
+        let limit = gateway.settings().limits.connections_per_client;
+        let Ok(_counted) = local.count(&peer, named, limit) else { return Ok(()) };
         let Some(tls) = &self.tls else {
             connection::serve(stream, Rc::new(peer), gateway, drain).await;
             return Ok(());
@@ -119,6 +164,13 @@ impl Listener {
     }
 }
 
+/// Whom a PROXY header announces.
+struct Announced {
+    peer: Peer,
+    /// The header names somebody: a health check's does not, nor do those of some balancers.
+    named: bool,
+}
+
 /// Who called the load balancer that `peer` is.
 ///
 /// Whether the caller's forwarding fields are believed is asked of the announced address: a load
@@ -129,15 +181,18 @@ async fn announced(
     peer: Peer,
     gateway: &Gateway,
     drain: &mut DrainWatch,
-) -> Result<Peer, Refused> {
+) -> Result<Announced, Refused> {
     if !peer.is_trusted() {
         return Err(Refused::Untrusted);
     }
     let limit = gateway.settings().timeouts.header;
     let header = in_time(limit, drain, proxy_protocol::take_header(stream));
     match header.await.ok_or(Refused::Timeout)?? {
-        Some(caller) => Ok(Peer::new(caller, &gateway.settings().trusted_proxies)),
-        None => Ok(Peer::new(peer.address, &[])),
+        Some(caller) => {
+            let peer = Peer::new(caller, &gateway.settings().trusted_proxies);
+            Ok(Announced { peer, named: true })
+        }
+        None => Ok(Announced { peer: Peer::new(peer.address, &[]), named: false }),
     }
 }
 

@@ -6,5 +6,6 @@ mod human;
 pub mod load;
 pub mod log;
 pub mod metrics;
+pub mod refusals;
 pub mod state;
 pub mod tls;

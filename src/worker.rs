@@ -171,7 +171,8 @@ struct Own {
 impl Own {
     fn new(index: usize, crew: Arc<Crew>) -> Self {
         let metrics = crew.members.get(index).map(|member| member.metrics.clone());
-        Self { index, crew, local: Rc::new(Local::new(metrics.unwrap_or_default())) }
+        let local = Local::new(metrics.unwrap_or_default(), crew.per_client.clone());
+        Self { index, crew, local: Rc::new(local) }
     }
 
     fn member(&self) -> Option<&Member> {
@@ -264,7 +265,7 @@ fn admit(
     let limit = gateway.shared().settings.load().limits.connections;
     if own.crew.open.fetch_add(1, Ordering::Relaxed) >= limit {
         own.crew.open.fetch_sub(1, Ordering::Relaxed);
-        own.count(|metrics| &metrics.refused);
+        own.count(|metrics| &metrics.refused_total);
         return;
     }
     if let Some(other) = own.crew.relief(own.index).filter(|_| !drain.is_draining()) {

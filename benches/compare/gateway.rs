@@ -76,6 +76,7 @@ address = "{spare}"
 
 [limits]
 upstream_idle = 4096
+connections_per_client = 0
 
 [timeouts]
 drain_delay = "0s"

@@ -219,6 +219,8 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
         section.read(key, report, |given| value::count(given, &range)).unwrap_or(default)
     };
     let connections = count("connections", default.connections, 1..=10_000_000);
+    let connections_per_client =
+        count("connections_per_client", default.connections_per_client, 0..=10_000_000);
     let handshakes = count("handshakes", default.handshakes, 1..=1_000_000);
     let headers = count("headers", default.headers, 1..=1000);
     // Far beyond what a process can hold.
@@ -272,6 +274,7 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
     }
     Limits {
         connections,
+        connections_per_client,
         handshakes,
         header_bytes,
         headers,

@@ -145,6 +145,14 @@ pub const SETTINGS: &[Setting] = &[
     ),
     row(
         "limits",
+        "connections_per_client",
+        "4096",
+        "Connections of one client, an IPv4 address or an IPv6 /64; with `proxy_protocol`, of the \
+         announced one. `trusted_proxies` speak for many and are not counted. 0 to 10000000; 0: no \
+         limit.",
+    ),
+    row(
+        "limits",
         "handshakes",
         "1024",
         "TLS handshakes under way on one worker, 1 to 1000000; more wait.",

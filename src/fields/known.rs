@@ -48,6 +48,10 @@ pub enum Known {
     ForwardedHost,
     /// Any name that a backend could take for `x-ignite-…`.
     Reserved,
+    /// Another spelling of a name above, `Content_Length` or `X_Forwarded_For`, which a backend
+    /// that makes variables of names takes for that one; and `Proxy`, of which it makes
+    /// `HTTP_PROXY` (CVE-2016-5385). Nobody sends them honestly, and nobody gets them.
+    Folded,
 }
 
 /// The prefix of the names that only the gateway may set.
@@ -66,31 +70,41 @@ impl Known {
             return Self::of_extension(name);
         }
         let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
-        let folds_to = |text: &str| fold_equals_prefix(name, text.as_bytes());
+        // Of the same length as the name.
+        let is_one = |of: &[(&str, Self)]| {
+            let found = of.iter().find(|(text, _)| fold_equals_prefix(name, text.as_bytes()));
+            found.map_or(Self::Other, |(text, known)| if is(text) { *known } else { Self::Folded })
+        };
         match name.len() {
             2 if is("te") => Self::Te,
             3 if is("via") => Self::Via,
             4 if is("host") => Self::Host,
             4 if is("date") => Self::Date,
+            5 if is("proxy") => Self::Folded,
             6 if is("expect") => Self::Expect,
             6 if is("cookie") => Self::Credentials,
             7 if is("upgrade") => Self::Upgrade,
             7 if is("trailer") => Self::Trailer,
             9 if is("forwarded") => Self::ForwardedOther,
             10 if is("connection") => Self::Connection,
-            10 if is("keep-alive") => Self::KeepAlive,
-            10 if is("set-cookie") => Self::Credentials,
-            11 if folds_to("client-cert") => Self::ClientCert,
+            10 => is_one(&[("keep-alive", Self::KeepAlive), ("set-cookie", Self::Credentials)]),
+            11 => is_one(&[("client-cert", Self::ClientCert)]),
             13 if is("authorization") => Self::Credentials,
-            14 if is("content-length") => Self::ContentLength,
-            14 if is("http2-settings") => Self::Upgrade,
-            14 if folds_to("true-client-ip") => Self::ForwardedOther,
-            16 if is("proxy-connection") => Self::HopByHop,
-            16 if folds_to("cf-connecting-ip") => Self::ForwardedOther,
-            17 if folds_to("client-cert-chain") => Self::ClientCert,
-            17 if is("transfer-encoding") => Self::TransferEncoding,
-            18 if is("proxy-authenticate") => Self::HopByHop,
-            19 if is("proxy-authorization") => Self::HopByHop,
+            14 => is_one(&[
+                ("content-length", Self::ContentLength),
+                ("http2-settings", Self::Upgrade),
+                ("true-client-ip", Self::ForwardedOther),
+            ]),
+            16 => is_one(&[
+                ("proxy-connection", Self::HopByHop),
+                ("cf-connecting-ip", Self::ForwardedOther),
+            ]),
+            17 => is_one(&[
+                ("transfer-encoding", Self::TransferEncoding),
+                ("client-cert-chain", Self::ClientCert),
+            ]),
+            18 => is_one(&[("proxy-authenticate", Self::HopByHop)]),
+            19 => is_one(&[("proxy-authorization", Self::HopByHop)]),
             _ => Self::Other,
         }
     }
@@ -111,7 +125,8 @@ impl Known {
         } else if fold_equals_prefix(name, FORWARDED)
             || VENDORS.iter().any(|vendor| folds_to(vendor))
         {
-            Self::ForwardedOther
+            let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+            if name.iter().all(plain) { Self::ForwardedOther } else { Self::Folded }
         } else {
             Self::Other
         }
@@ -155,7 +170,35 @@ mod tests {
         assert_eq!(Known::of(b"CONTENT-length"), Known::ContentLength);
         assert_eq!(Known::of(b"Transfer-ENCODING"), Known::TransferEncoding);
         assert_eq!(Known::of(b"X-FORWARDED-for"), Known::ForwardedFor);
-        assert_eq!(Known::of(b"X_Forwarded_For"), Known::ForwardedOther);
+        assert_eq!(Known::of(b"X-Forwarded-Port"), Known::ForwardedOther);
         assert_eq!(Known::of(b""), Known::Other);
+    }
+
+    #[test]
+    fn other_spellings_of_names_that_count_are_known_as_that() {
+        for name in [
+            "Content_Length",
+            "transfer_ENCODING",
+            "Transfer.Encoding",
+            "keep_alive",
+            "proxy_authorization",
+            "Set_Cookie",
+            "HTTP2_Settings",
+            "client_cert",
+            "Client-Cert_Chain",
+            "true_client-ip",
+            "cf.connecting.ip",
+            "X_Forwarded_For",
+            "x-forwarded_for",
+            "X-Forwarded-Client_Cert",
+            "x_real_ip",
+            "Proxy",
+        ] {
+            assert_eq!(Known::of(name.as_bytes()), Known::Folded, "{name}");
+        }
+        for name in ["content_type", "x_request_id", "contentlength", "proxys", "proxy_", "x_real"]
+        {
+            assert_eq!(Known::of(name.as_bytes()), Known::Other, "{name}");
+        }
     }
 }

@@ -31,7 +31,7 @@ pub fn rewrite_request(
 ) -> Result<(), Error> {
     let accepts_trailers = hop::accepts_trailers(&request.fields);
     let nominated = hop::strip(&mut request.fields);
-    hop::refuse_protected(&nominated)?;
+    hop::refuse_protected(&nominated, peer)?;
     reserved::strip(&mut request.fields);
     forwarded::strip(&mut request.fields, peer);
     // Where the protocol is to change, `Connection` has one thing to say.
@@ -107,7 +107,8 @@ fn strip_trailers(trailers: &mut Fields, nominated: &Nominated) {
         | Known::ForwardedHost
         | Known::ForwardedOther
         | Known::ClientCert
-        | Known::Reserved => false,
+        | Known::Reserved
+        | Known::Folded => false,
     });
 }
 

@@ -149,7 +149,7 @@ impl Record {
         match error {
             Error::RateLimited(limited) => self.metrics().limited(limited.limit),
             Error::Overloaded(by) => self.shed = Some(*by),
-            _ => {}
+            other => self.observers.shared().refusals.count(other),
         }
     }
 

@@ -42,8 +42,29 @@ pub fn start(format: LogFormat) -> Logging {
     } else {
         layer.event_format(Human::default()).with_ansi(colour()).boxed()
     };
-    let _ = tracing_subscriber::registry().with(filter).with(layer).try_init();
+    if tracing_subscriber::registry().with(filter).with(layer).try_init().is_ok() {
+        log_panics();
+    }
     Logging { _guard: guard }
+}
+
+/// A panic is a line like any other, on one line whatever it says, instead of text on standard
+/// error that nobody collects. With `RUST_BACKTRACE` the usual text follows it.
+fn log_panics() {
+    let usual = std::panic::take_hook();
+    let traced = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or_default();
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        let payload = panic.payload();
+        let said = payload.downcast_ref::<String>().map(String::as_str);
+        let message = said.or_else(|| payload.downcast_ref().copied()).unwrap_or_default();
+        tracing::error!(thread, location, panic = ?message, "a defect: something panicked");
+        if traced {
+            usual(panic);
+        }
+    }));
 }
 
 /// Whether standard output is a terminal whose reader did not ask for plain text

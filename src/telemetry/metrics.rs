@@ -187,8 +187,10 @@ pub struct WorkerMetrics {
     pub connections: AtomicU64,
     /// Connections of callers ever accepted.
     pub accepted: AtomicU64,
-    /// Connections refused because of the limit.
-    pub refused: AtomicU64,
+    /// Connections refused because all callers together have too many.
+    pub refused_total: AtomicU64,
+    /// Connections refused because their client has too many.
+    pub refused_client: AtomicU64,
     /// Connections handed to a less loaded worker.
     pub handed_over: AtomicU64,
     /// TLS handshakes.

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::gateway::overload::Load;
 use crate::listener::Listener;
+use crate::listener::per_client::PerClient;
 use crate::telemetry::metrics::WorkerMetrics;
 
 /// A connection on its way to a less loaded worker.
@@ -24,6 +25,7 @@ pub(super) struct Handover {
 pub struct Crew {
     pub(super) open: AtomicUsize,
     pub(super) members: Vec<Member>,
+    pub(super) per_client: Arc<PerClient>,
     since: Instant,
 }
 
@@ -48,7 +50,8 @@ impl Member {
 impl Crew {
     /// A crew whose age is counted from now.
     pub(super) fn new(members: Vec<Member>) -> Self {
-        Self { open: AtomicUsize::new(0), members, since: Instant::now() }
+        let (open, per_client) = (AtomicUsize::new(0), Arc::default());
+        Self { open, members, per_client, since: Instant::now() }
     }
 
     /// Connections of callers that are open.

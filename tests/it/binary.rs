@@ -127,6 +127,11 @@ impl Serve {
         found.unwrap()
     }
 
+    /// Every listener's address, in the order of the configuration.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.lines().iter().filter_map(|line| address_in(line, "listening")).collect()
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

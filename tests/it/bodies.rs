@@ -4,6 +4,7 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::time::{Duration, Instant};
 
+use crate::binary::{Folder, Serve, config};
 use crate::support::caller::{get, request};
 use crate::support::wire::Chunked;
 use crate::support::{Caller, EchoHeads, Gateway, HOST, PIECE, ScriptedApp, Signal, show};
@@ -657,4 +658,41 @@ fn a_connection_that_ends_because_a_body_is_unread_says_so() {
     let response = caller.read_response().expect_problem(404, "destination_not_found");
     assert_eq!(response.field("connection").as_deref(), Some("close"));
     caller.expect_closed();
+}
+
+/// A caller or an app may send a chunk for each byte: each has to be read, and none needs a system
+/// call of its own to be passed on.
+#[test]
+fn tiny_chunks_that_come_together_leave_together() {
+    const CHUNKS: usize = 4000;
+    let tiny = "1\r\nx\r\n".repeat(CHUNKS);
+    let app = ScriptedApp::start({
+        let answer =
+            format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{tiny}0\r\n\r\n");
+        move |connection| {
+            while let Some(request) = connection.next_request() {
+                assert_eq!(request.content.len(), CHUNKS);
+                connection.send(&answer);
+            }
+        }
+    });
+    let folder = Folder::new();
+    let text = config("off", &["hello"], app.address());
+    let gateway = Serve::start(&folder.write("gateway.toml", text));
+    let writes = || {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", gateway.pid())).unwrap();
+        let line = io.lines().find(|line| line.starts_with("syscw: ")).unwrap();
+        line["syscw: ".len()..].parse::<usize>().unwrap()
+    };
+    let mut caller = Caller::to(gateway.address);
+    let body = format!("{tiny}0\r\n\r\n");
+    let text = request("POST /", "Transfer-Encoding: chunked\r\n", &body);
+    let before = writes();
+    caller.send(text);
+    let response = caller.read_response().expect(200);
+    assert_eq!(response.body.len(), CHUNKS);
+    let count = writes() - before;
+    // 24 KB each way, in as many writes as reads brought them.
+    assert!(count < CHUNKS / 10, "{count} writes");
+    gateway.finish();
 }

@@ -2,7 +2,7 @@
 //! refused, and nothing behind it is served.
 
 use crate::support::caller::{get, request};
-use crate::support::{Caller, EchoHeads, Gateway, HOST, ScriptedApp, Signal, show};
+use crate::support::{Caller, EchoHeads, Gateway, HOST, ScriptedApp, Signal, eventually, show};
 
 /// A request that must never be seen by the app.
 fn smuggled() -> String {
@@ -424,4 +424,66 @@ fn a_gateway_made_answer_to_head_has_no_body() {
     caller.read_response_to_head().expect(404);
     caller.expect_silence();
     caller.get("/").expect(200);
+}
+
+#[test]
+fn what_is_refused_is_counted_by_its_reason() {
+    let (app, gateway) = echo();
+    let counted = |reason: &str| {
+        let reason = format!("reason=\"{reason}\"");
+        gateway.metric("ignite_gateway_refused_requests_total", &reason)
+    };
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    for (reason, bytes) in [
+        ("bare_line_feed", format!("GET / HTTP/1.1\nHost: {HOST}\r\n\r\n")),
+        ("start_line", format!("GET  / HTTP/1.1\r\nHost: {HOST}\r\n\r\n")),
+        ("version", format!("GET / HTTP/3.0\r\nHost: {HOST}\r\n\r\n")),
+        ("field", request("GET /", "X-A : 1\r\n", "")),
+        ("target", request("GET /a#b", "", "")),
+        ("content_length", request("POST /", "Content-Length: +5\r\n", "hello")),
+        ("transfer_encoding", format!("POST / HTTP/1.0\r\nHost: {HOST}\r\n{chunked}\r\n")),
+        ("transfer_coding", request("POST /", "Transfer-Encoding: gzip\r\n", "")),
+        ("chunk", request("POST /", chunked, "0x1\r\na\r\n0\r\n\r\n")),
+        ("trailer", request("POST /", chunked, "0\r\nX-A : 1\r\n\r\n")),
+        ("connection", request("GET /", "Connection: host\r\n", "")),
+        ("host", request("GET /", "Host: other.test\r\n", "")),
+        ("method", request("TRACE /", "", "")),
+        ("target_too_long", request(&format!("GET /{}", "x".repeat(17_000)), "", "")),
+        ("head_too_large", request("GET /", &"X-A: 1\r\n".repeat(200), "")),
+    ] {
+        assert_eq!(counted(reason), 0, "{reason}");
+        let status = Caller::ask(&gateway, &bytes).status;
+        assert!((400..=501).contains(&status), "{reason}: {status}");
+        eventually(reason, || counted(reason) == 1);
+    }
+    // A cut is counted when it is seen, by whoever reads on for the app.
+    let mut caller = Caller::new(&gateway);
+    caller.send(request("POST /", "Content-Length: 100\r\n", "only this"));
+    let has_come = |bytes: &Vec<u8>| bytes.ends_with(b"only this");
+    eventually("the app has all there is", || app.received().iter().any(has_come));
+    caller.leave();
+    eventually("incomplete", || counted("incomplete") == 1);
+    assert_eq!(gateway.metric("ignite_gateway_refused_requests_total", ""), 16);
+    assert_eq!(gateway.metric("ignite_gateway_panics_total", ""), 0);
+}
+
+#[test]
+fn empty_lines_do_not_keep_a_connection_open() {
+    let app = EchoHeads::start();
+    let gateway = Gateway::of_with(app.address(), |config| {
+        config.timeouts.header = std::time::Duration::from_millis(300);
+        config.timeouts.keepalive = std::time::Duration::from_millis(300);
+    });
+    for first in ["", "GET / HTTP/1.1\r\nHost: hello-acme.ignite.test\r\n\r\n"] {
+        let mut caller = Caller::new(&gateway);
+        caller.send(first);
+        if !first.is_empty() {
+            caller.read_response().expect(200);
+        }
+        // As long as they are taken; they are not for ever.
+        eventually("the connection is closed", || {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            caller.try_send("\r\n").is_err()
+        });
+    }
 }

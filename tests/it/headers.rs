@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use crate::support::app::Seen;
 use crate::support::caller::{get, request};
+use crate::support::frames::{self, Frames};
 use crate::support::{Caller, EchoHeads, Gateway, HOST, ScriptedApp};
 
 /// What the gateway adds to a stranger's request, in its order.
@@ -355,6 +356,85 @@ fn vendor_names_are_dropped_with_any_separator_as_backends_fold_them() {
         let seen = seen_with(&gateway, &app, &format!("{name}: 1.2.3.4\r\n"));
         assert_eq!(own_lines(&seen), [format!("Host: {HOST}")], "{name}");
     }
+}
+
+/// What a backend that folds names takes for a field that frames, routes or authenticates.
+const FOLDED: [&str; 18] = [
+    "Content_Length",
+    "content.length",
+    "Transfer_Encoding",
+    "TRANSFER_ENCODING",
+    "transfer~encoding",
+    "Keep_Alive",
+    "Proxy_Connection",
+    "Proxy_Authorization",
+    "HTTP2_Settings",
+    "Client_Cert",
+    "Client-Cert_Chain",
+    "True_Client_IP",
+    "X_Forwarded_For",
+    "x-forwarded_proto",
+    "X-Forwarded-Client_Cert",
+    "X_Real_IP",
+    "Proxy",
+    "proxy",
+];
+
+#[test]
+fn other_spellings_of_names_that_count_arrive_from_nobody() {
+    let app = EchoHeads::start();
+    let stranger = Gateway::of(app.address());
+    let trusted = Gateway::of_with(app.address(), |config| {
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    });
+    for name in FOLDED {
+        for gateway in [&stranger, &trusted] {
+            let seen = seen_with(gateway, &app, &format!("X-A: 1\r\n{name}: 7\r\nx_b: 2\r\n"));
+            let wanted = [format!("Host: {HOST}"), "X-A: 1".to_owned(), "x_b: 2".to_owned()];
+            assert_eq!(own_lines(&seen), wanted, "{name}");
+
+            let body = format!("3\r\nabc\r\n0\r\n{name}: 7\r\nx_b: 2\r\n\r\n");
+            let chunked = "Transfer-Encoding: chunked\r\n";
+            Caller::ask(gateway, request("POST /", chunked, &body)).expect(200);
+            assert_eq!(app.last().trailers, ["x_b: 2"], "{name}");
+
+            let mut caller = Frames::call(gateway);
+            let name = name.to_lowercase();
+            let mut fields = frames::request_fields("GET", "/");
+            fields.extend([(&name[..], "7"), ("x_b", "2")]);
+            let _ = caller.ask(1, frames::headers(1, frames::END_STREAM, &fields)).expect(200);
+            let seen = app.last();
+            assert!(!seen.head.has(&name) && seen.head.has("x_b"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn other_spellings_of_names_that_count_do_not_come_from_apps() {
+    for name in FOLDED {
+        let app = ScriptedApp::answering(format!(
+            "HTTP/1.1 200 OK\r\n{name}: 7\r\nTransfer-Encoding: chunked\r\n\r\n\
+             2\r\nok\r\n0\r\n{name}: 7\r\nx_b: 2\r\n\r\n"
+        ));
+        let gateway = Gateway::of(app.address());
+        let response = Caller::ask(&gateway, request("GET /", "TE: trailers\r\n", "")).expect(200);
+        assert!(!response.head.has(&name.to_lowercase()), "{name}");
+        assert_eq!(response.trailers, [("x_b".to_owned(), "2".to_owned())], "{name}");
+    }
+}
+
+#[test]
+fn nominating_what_a_trusted_proxy_says_of_its_caller_is_refused() {
+    let app = EchoHeads::start();
+    let gateway = Gateway::of_with(app.address(), |config| {
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    });
+    for name in ["X-Forwarded-For", "x-forwarded-PROTO", "Forwarded", "X-Real-IP", "Client-Cert"] {
+        let fields = format!("Connection: keep-alive, {name}\r\n{name}: 192.0.2.7\r\n");
+        let response = Caller::ask(&gateway, request("GET /", &fields, ""));
+        response.expect_problem(400, "http_request_error");
+    }
+    app.expect_untouched();
 }
 
 #[test]

@@ -408,3 +408,17 @@ fn a_response_to_head_keeps_its_length_and_has_no_body() {
         caller.expect_silence();
     }
 }
+
+#[test]
+fn an_app_that_begins_with_empty_lines_without_end_is_given_up() {
+    let app = ScriptedApp::start(|connection| {
+        connection.head();
+        while connection.try_send("\r\n".repeat(1000)).is_ok() {}
+    });
+    let gateway = Gateway::of_with(app.address(), |config| {
+        config.timeouts.response = std::time::Duration::from_millis(300);
+    });
+    let response = Caller::ask(&gateway, get("/"));
+    assert!(matches!(response.status, 502 | 504), "{response:?}");
+    gateway.wait_idle();
+}

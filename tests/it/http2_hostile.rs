@@ -11,6 +11,7 @@ mod drain;
 mod fields;
 mod floods;
 mod frame_rules;
+mod hygiene;
 mod refusals;
 mod streams;
 mod waits;

@@ -14,6 +14,7 @@ pub mod fault_http2;
 pub mod frames;
 pub mod gateway;
 pub mod load;
+pub mod many;
 pub mod talk;
 pub mod tls;
 pub mod tools;

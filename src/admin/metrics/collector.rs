@@ -17,6 +17,7 @@ use crate::admin::Admin;
 use crate::admin::apps::{self, Load};
 use crate::ids::AppId;
 use crate::telemetry::metrics::{Http2Metrics, RouteMetrics, WorkerMetrics};
+use crate::telemetry::refusals::Refusals;
 use crate::telemetry::state::State;
 use crate::telemetry::tls::{Certificate, Certificates, Handshakes};
 use crate::upstream::app::{Endpoint, Route};
@@ -49,6 +50,7 @@ impl Collector for Exposition {
         demand(&mut out, &routes)?;
         workers(&mut out, crew)?;
         load_of_workers(&mut out, crew)?;
+        refusals(&mut out, &shared.refusals)?;
         http2(&mut out, &shared.http2)?;
         handshakes(&mut out, crew)?;
         certificates_in_force(&mut out, certificates)?;
@@ -206,10 +208,9 @@ fn labels(id: &AppId) -> [(&'static str, &str); 2] {
 }
 
 fn workers(out: &mut Writer<'_>, crew: &Crew) -> fmt::Result {
-    let each: [(&Family, Read<WorkerMetrics>); 5] = [
+    let each: [(&Family, Read<WorkerMetrics>); 4] = [
         (&family::CONNECTIONS, |worker| load(&worker.connections)),
         (&family::ACCEPTED, |worker| load(&worker.accepted)),
-        (&family::REFUSED, |worker| load(&worker.refused)),
         (&family::HANDED_OVER, |worker| load(&worker.handed_over)),
         (&family::UPSTREAM_IDLE, |worker| load(&worker.pool_idle)),
     ];
@@ -217,6 +218,15 @@ fn workers(out: &mut Writer<'_>, crew: &Crew) -> fmt::Result {
         let mut samples = out.begin(family)?;
         for (index, worker) in crew.metrics().enumerate() {
             samples.add(&[("worker", index.to_string())], value(worker))?;
+        }
+    }
+    let mut samples = out.begin(&family::REFUSED)?;
+    for (index, worker) in crew.metrics().enumerate() {
+        let index = index.to_string();
+        for (reason, counter) in
+            [("total", &worker.refused_total), ("client", &worker.refused_client)]
+        {
+            samples.add(&[("worker", index.as_str()), ("reason", reason)], load(counter))?;
         }
     }
     let mut samples = out.begin(&family::PROXY_PROTOCOL_REFUSED)?;
@@ -249,6 +259,14 @@ fn load_of_workers(out: &mut Writer<'_>, crew: &Crew) -> fmt::Result {
         samples.add_durations(&[("worker", index.to_string())], &worker.load.lag())?;
     }
     Ok(())
+}
+
+fn refusals(out: &mut Writer<'_>, refusals: &Refusals) -> fmt::Result {
+    let mut samples = out.begin(&family::REFUSED_REQUESTS)?;
+    for (reason, count) in refusals.refused() {
+        samples.add(&[("reason", reason)], count)?;
+    }
+    out.single(&family::PANICS, refusals.panics())
 }
 
 fn http2(out: &mut Writer<'_>, metrics: &Http2Metrics) -> fmt::Result {

@@ -101,12 +101,23 @@ pub(super) const ACCEPTED: Family = family(
 pub(super) const REFUSED: Family = family(
     Kind::Counter,
     "ignite_gateway_downstream_connections_refused_total",
-    "Connections of callers closed at once because limits.connections was reached.",
+    "Connections of callers closed at once because there were too many, by whose: of all, or of \
+     their client.",
 );
 pub(super) const HANDED_OVER: Family = family(
     Kind::Counter,
     "ignite_gateway_downstream_connections_handed_over_total",
     "Connections of callers that this worker accepted and gave to a less loaded one.",
+);
+pub(super) const REFUSED_REQUESTS: Family = family(
+    Kind::Counter,
+    "ignite_gateway_refused_requests_total",
+    "Requests refused for what their callers sent, or did not send in time, by reason.",
+);
+pub(super) const PANICS: Family = family(
+    Kind::Counter,
+    "ignite_gateway_panics_total",
+    "Requests and connections that ended in a panic: each is a defect of the gateway.",
 );
 pub(super) const HTTP2_ERRORS: Family = family(
     Kind::Counter,

@@ -74,6 +74,7 @@ fn every_setting_reaches_its_field() {
         drain = "0s"
         [limits]
         connections = 1
+        connections_per_client = 2
         handshakes = 9
         header_bytes = "1MiB"
         headers = 2
@@ -145,6 +146,7 @@ fn every_setting_reaches_its_field() {
         },
         limits: Limits {
             connections: 1,
+            connections_per_client: 2,
             handshakes: 9,
             header_bytes: 1 << 20,
             headers: 2,

@@ -5,6 +5,7 @@
 
 use http::HeaderValue;
 
+use super::forwarded::Peer;
 use crate::error::{Error, Malformed};
 use crate::fields::{Fields, Known};
 use crate::http1::framing::options;
@@ -13,9 +14,11 @@ use crate::http1::framing::options;
 pub type Nominated = Vec<Vec<u8>>;
 
 /// Nominating a field that routes or frames the message is an attack or a
-/// defect, and refused.
-pub fn refuse_protected(nominated: &Nominated) -> Result<(), Error> {
-    if nominated.iter().any(|name| is_protected(name)) {
+/// defect, and refused. So is a name of the fields by which a trusted peer says
+/// who called: that peer passed on what its own caller wants to be forgotten.
+pub fn refuse_protected(nominated: &Nominated, peer: &Peer) -> Result<(), Error> {
+    let is_refused = |name: &[u8]| is_protected(name) || (peer.is_trusted() && tells_caller(name));
+    if nominated.iter().any(|name| is_refused(name)) {
         return Err(Error::Malformed(Malformed::Connection));
     }
     Ok(())
@@ -33,7 +36,8 @@ pub fn strip(fields: &mut Fields) -> Nominated {
             | Known::Te
             | Known::Upgrade
             | Known::TransferEncoding
-            | Known::ContentLength => false,
+            | Known::ContentLength
+            | Known::Folded => false,
             Known::Other
             | Known::Host
             | Known::Trailer
@@ -71,6 +75,18 @@ fn nominated(fields: &Fields) -> Nominated {
 fn is_protected(name: &[u8]) -> bool {
     name.starts_with(b":")
         || matches!(Known::of(name), Known::Host | Known::ContentLength | Known::TransferEncoding)
+}
+
+/// Fields by which apps learn who called.
+fn tells_caller(name: &[u8]) -> bool {
+    matches!(
+        Known::of(name),
+        Known::ForwardedFor
+            | Known::ForwardedProto
+            | Known::ForwardedHost
+            | Known::ForwardedOther
+            | Known::ClientCert
+    )
 }
 
 /// Whether the caller takes trailers, RFC 9110 section 10.1.4.

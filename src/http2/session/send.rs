@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use super::super::frame::{self, Code, END_HEADERS, END_STREAM, Head, Kind, MAX_STREAM_ID};
 use super::super::section;
 use super::budget::WORTH;
-use super::{Failure, OUT_CONTENT, Session, State, Stream};
+use super::{Failure, OUT_CONTENT, Role, Session, State, Stream};
 use crate::fields::Fields;
 
 impl Session {
@@ -30,6 +30,7 @@ impl Session {
         let mut stream = Stream::new(state.own.stream_window, state.peer.window);
         stream.sent_all = ended;
         state.streams.insert(id, stream);
+        state.budget.stream();
         let mut block = std::mem::take(&mut state.scratch);
         section::put_request(&mut block, &mut state.encoder, method, target, fields, length);
         state.put_block(id, block, ended);
@@ -116,7 +117,8 @@ impl Session {
         stream.sent_all = ended;
         let window = stream.send_window;
         state.send_window -= spent;
-        if length >= WORTH {
+        // Servers measure round trips by a ping for each piece, however small (grpc-go does).
+        if length >= WORTH || state.role == Role::Client {
             state.budget.content();
         }
         // One who opens its window byte by byte makes a frame of each (CVE-2019-9511): that earns

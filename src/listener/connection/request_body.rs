@@ -30,7 +30,17 @@ impl<S> CallerBody<S> {
 impl<S: Transport> Source for CallerBody<S> {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Error>>> {
         let connection = &*self.connection;
-        ready!(connection.poll_continue(cx))?;
+        if let Poll::Ready(told) = connection.poll_continue(cx) {
+            told?;
+        } else {
+            // A caller who does not read what it waits for.
+            let inbound = &mut *connection.inbound.borrow_mut();
+            if !inbound.deadline.is_set() {
+                inbound.deadline.set_in(inbound.idle_body);
+            }
+            let late = inbound.deadline.poll_passed(cx);
+            return late.map(|()| Some(Err(Error::CallerTimeout)));
+        }
         let inbound = &mut *connection.inbound.borrow_mut();
         inbound.body_asked = true;
         loop {

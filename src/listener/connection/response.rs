@@ -130,7 +130,7 @@ impl<S: Transport> Connection<S> {
         };
         let mut result = poll_fn(|cx| self.poll_respond(&mut writer, &mut record, cx)).await;
         if switched && result.is_ok() {
-            result = self.finish_tunnel(&mut writer).await;
+            result = self.finish_tunnel(&mut writer, timeouts.idle_body).await;
         }
         record.received(self.inbound.borrow().received);
         if let Err(error) = result {
@@ -184,10 +184,11 @@ impl<S: Transport> Connection<S> {
 
     /// The app has ended its direction of a switched connection: the caller is told, and may go
     /// on with its own.
-    async fn finish_tunnel(&self, writer: &mut Writer) -> Result<(), Error> {
-        poll_fn(|cx| Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx))
-            .await
-            .map_err(|_| Error::CallerGone)?;
+    async fn finish_tunnel(&self, writer: &mut Writer, limit: Duration) -> Result<(), Error> {
+        let shutdown = poll_fn(|cx| Pin::new(&mut *self.stream.borrow_mut()).poll_shutdown(cx));
+        // Over TLS that is a record more, for which a caller who reads nothing leaves no room.
+        let told = tokio::time::timeout(limit, shutdown).await;
+        told.map_err(|_| Error::CallerTimeout)?.map_err(|_| Error::CallerGone)?;
         poll_fn(|cx| writer.body.drive(cx)).await;
         Ok(())
     }

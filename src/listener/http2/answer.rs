@@ -2,6 +2,7 @@
 //! in a task of its own.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 
 use http::{Method, StatusCode};
@@ -55,7 +56,12 @@ pub(super) fn answer(
     gateway: Rc<Gateway>,
 ) -> impl Future<Output = ()> {
     let stream = Stream { session, id: opened.id };
-    async move { stream.answer(opened, &peer, &gateway).await }
+    async move {
+        let answered = pin!(stream.answer(opened, &peer, &gateway));
+        if panics::caught(answered).await.is_none() {
+            gateway.shared().refusals.panicked();
+        }
+    }
 }
 
 fn request(head: RequestHead, body: Body) -> Request {
@@ -102,7 +108,7 @@ impl Stream {
                 // In a box of its own: the task stays small to move, and what the way to the app
                 // needs is given back before a long answer begins.
                 let handled = gateway.handle(request, peer, &mut told.record, &settings);
-                let handled = panics::caught(Box::pin(handled)).await;
+                let handled = panics::caught(Box::pin(handled).as_mut()).await;
                 let mut response = handled.unwrap_or_else(|| gateway.crashed(&mut told.record));
                 self.respond(&mut response, &mut told.record, head_only, &settings).await;
             }

@@ -23,6 +23,11 @@ use crate::message::{Request, Upgrade};
 /// How long an app that does not know `Expect` is waited for, RFC 9110 section 10.1.1.
 const CONTINUE_WAIT: Duration = Duration::from_secs(1);
 
+/// Up to this size a piece is copied behind what waits to be written: cheaper than a write.
+const COPIED: usize = 4 << 10;
+/// As much waits at most before it is written.
+const JOINED: usize = 16 << 10;
+
 /// How much of the request was handed to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
@@ -190,7 +195,23 @@ impl Upload {
                 return Poll::Ready(Ok(()));
             }
             ready!(self.poll_piece(&mut connection.out, cx)?);
+            self.join(&mut connection.out, cx)?;
         }
+    }
+
+    /// Puts small pieces that are there already behind each other, so that they leave in one write:
+    /// a caller may send a chunk for each byte. Only once something was sent: until then the first
+    /// piece is kept for another try.
+    fn join(&mut self, out: &mut BytesMut, cx: &mut Context<'_>) -> Result<(), Error> {
+        while self.chunk.len() <= COPIED && out.len() < JOINED && !self.body_ended {
+            out.extend_from_slice(&std::mem::take(&mut self.chunk));
+            out.extend_from_slice(std::mem::take(&mut self.tail));
+            match self.poll_piece(out, cx) {
+                Poll::Ready(result) => result?,
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
     }
 
     /// Takes the next piece of the body.

@@ -30,8 +30,9 @@ const CONNECTION_WINDOW: u32 = 1 << 30;
 /// How long an app that takes nothing any more is read on: a write fails as soon as a reset came,
 /// which may be right behind an answer.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Streams on one connection are bounded by whoever opens them.
-const UNBOUNDED: u32 = u32::MAX;
+/// How much more an app may send that serves no request than a caller may: its connection carries
+/// many callers' requests, and a server has more to say of its own accord.
+const GENEROUS: u32 = 10;
 
 /// A connection.
 pub struct Connection {
@@ -55,7 +56,10 @@ impl Connection {
             fields: limits.headers,
             target: 0,
         };
-        let bounds = session::Limits { control_frames: UNBOUNDED, resets: UNBOUNDED };
+        let bounds = session::Limits {
+            control_frames: limits.control_frames.saturating_mul(GENEROUS),
+            resets: limits.stream_resets.saturating_mul(GENEROUS),
+        };
         let session = Session::new(Role::Client, own, bounds);
         let settled = Rc::new(Notify::new());
         let mut driver = Driver {

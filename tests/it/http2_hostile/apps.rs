@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::h2c;
 use crate::support::frames::{
-    CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, INITIAL_WINDOW_SIZE,
-    MAX_CONCURRENT_STREAMS, NO_ERROR, PING, PROTOCOL_ERROR, PUSH_PROMISE, REFUSED_STREAM, SETTINGS,
-    block, frame, get, goaway, headers, post, request_fields, reset, settings, window_update,
+    ACK, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, INITIAL_WINDOW_SIZE,
+    MAX_CONCURRENT_STREAMS, NO_ERROR, PADDED, PING, PRIORITY, PROTOCOL_ERROR, PUSH_PROMISE,
+    REFUSED_STREAM, SETTINGS, block, frame, get, goaway, headers, post, request_fields, reset,
+    settings, window_update,
 };
 use crate::support::{Caller, ScriptedApp, Signal, eventually};
 
@@ -278,17 +279,107 @@ fn a_field_block_of_an_app_that_never_ends_ends_its_connection() {
 }
 
 #[test]
-fn frames_without_content_from_an_app_do_no_harm() {
+fn some_thousand_frames_without_content_from_an_app_do_no_harm() {
     let app = app_with(|id| {
         let many = [frame(PING, 0, 0, [0; 8]), settings(&[]), window_update(0, 1)].concat();
-        let empty = frame(DATA, 0, id, "").repeat(5000);
+        let empty = frame(DATA, 0, id, "").repeat(2000);
         let head = headers(id, 0, &[(":status", "200")]);
-        [many.repeat(5000), head, empty, frame(DATA, END_STREAM, id, "all")].concat()
+        [many.repeat(2000), head, empty, frame(DATA, END_STREAM, id, "all")].concat()
     });
     let gateway = h2c(&[app.address()], |_| {});
     let mut caller = Frames::call(&gateway);
     let message = caller.ask(1, get(1, "/hostile"));
     assert_eq!(message.expect(200).content, b"all");
+}
+
+/// An app that answers its first request with a head and then `piece` without end, loses its
+/// connection, and is served on the next.
+#[track_caller]
+fn expect_flood_ends(piece: impl Fn(u32) -> Vec<u8> + Send + Sync + 'static) {
+    let app = ScriptedApp::start(move |connection| {
+        let first = connection.number == 0;
+        let mut app = connection.http2(&[]);
+        let mut last = 0;
+        while let Some(id) = app.next_stream(last) {
+            last = id;
+            if !first {
+                app.send(ok(id));
+                continue;
+            }
+            app.send(headers(id, 0, &[(":status", "200")]));
+            let many = piece(id).repeat(1000);
+            // Far more than it may be, so that only the end of the connection ends it.
+            for _ in 0..1000 {
+                if app.try_send(&many).is_err() {
+                    return;
+                }
+            }
+            panic!("a million frames were taken");
+        }
+    });
+    let gateway = h2c(&[app.address()], |_| {});
+    let mut caller = Frames::call(&gateway);
+    let hit = caller.ask(1, get(1, "/hostile"));
+    assert!(!hit.whole && hit.reset.is_some(), "{hit:?}");
+    let _ = caller.ask(3, get(3, "/next")).expect(200);
+    assert_eq!(app.connections(), 2);
+    gateway.wait_idle();
+}
+
+#[test]
+fn a_flood_of_pings_from_an_app_ends_its_connection() {
+    expect_flood_ends(|_| frame(PING, 0, 0, [0; 8]));
+}
+
+#[test]
+fn a_flood_of_answers_to_no_pings_from_an_app_ends_its_connection() {
+    expect_flood_ends(|_| frame(PING, ACK, 0, [0; 8]));
+}
+
+#[test]
+fn a_flood_of_settings_from_an_app_ends_its_connection() {
+    expect_flood_ends(|_| settings(&[]));
+}
+
+#[test]
+fn a_flood_of_settings_acknowledgements_from_an_app_ends_its_connection() {
+    expect_flood_ends(|_| frame(SETTINGS, ACK, 0, ""));
+}
+
+#[test]
+fn a_flood_of_window_updates_from_an_app_ends_its_connection() {
+    expect_flood_ends(|_| window_update(0, 1));
+    expect_flood_ends(|id| window_update(id, 1));
+}
+
+#[test]
+fn a_flood_of_empty_data_from_an_app_ends_its_connection() {
+    expect_flood_ends(|id| frame(DATA, 0, id, ""));
+}
+
+#[test]
+fn a_flood_of_data_that_is_all_padding_from_an_app_ends_its_connection() {
+    expect_flood_ends(|id| frame(DATA, PADDED, id, [3, 0, 0, 0]));
+}
+
+#[test]
+fn a_flood_of_priorities_or_of_what_nobody_knows_from_an_app_ends_its_connection() {
+    expect_flood_ends(|id| frame(PRIORITY, 0, id, [0, 0, 0, 0, 1]));
+    expect_flood_ends(|_| frame(0xfa, 0, 0, "?"));
+}
+
+#[test]
+fn a_flood_of_resets_from_an_app_ends_its_connection() {
+    // The first of them breaks the answer off, the others are for a stream that is no more.
+    expect_flood_ends(|id| reset(id, CANCEL));
+}
+
+#[test]
+fn a_flood_for_a_stream_that_its_app_has_reset_ends_the_connection() {
+    expect_flood_ends(|id| [reset(id, CANCEL), frame(DATA, 0, id, "more").repeat(20)].concat());
+    expect_flood_ends(|id| {
+        [reset(id, CANCEL), headers(id, 0, &[("x-late", "1")]).repeat(20)].concat()
+    });
 }
 
 #[test]

@@ -12,7 +12,7 @@ use ignite_gateway::config::{self, Config, DeploymentMode};
 use ignite_gateway::gateway::{Settings, Shared};
 use ignite_gateway::upstream::app::Route;
 
-use super::{LIMIT, eventually};
+use super::{Caller, LIMIT, eventually};
 
 /// A running gateway; dropping it drains it and asserts that it ended clean.
 pub struct Gateway {
@@ -115,6 +115,12 @@ impl Gateway {
         routes.into_iter().find(|route| route.host.as_str() == host).expect("the host has a route")
     }
 
+    /// A metric's value, summed over the rows that hold `labels`.
+    #[track_caller]
+    pub fn metric(&self, name: &str, labels: &str) -> u64 {
+        metric(self.admin, name, labels)
+    }
+
     /// Requests under way, by the routes' and by the endpoints' own counts.
     pub fn in_flight(&self) -> u64 {
         let routes = self.shared.routes.routes();
@@ -207,6 +213,17 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// A metric's value at an admin listener, summed over the rows whose line begins with `name` and
+/// holds `labels`.
+#[track_caller]
+pub fn metric(admin: SocketAddr, name: &str, labels: &str) -> u64 {
+    let mut caller = Caller::to(admin);
+    caller.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let text = caller.read_response().expect(200).text();
+    let rows = text.lines().filter(|line| line.starts_with(name) && line.contains(labels));
+    rows.map(|row| row.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
 }
 
 fn watch_workers() {

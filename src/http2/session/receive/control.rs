@@ -98,6 +98,10 @@ impl State {
         let Some(stream) = self.streams.get_mut(&head.stream) else {
             return self.budget.control_frame();
         };
+        if stream.failure.is_some() {
+            // It has failed already, and may be told so once more, but not for ever.
+            return self.budget.control_frame();
+        }
         let answered = stream.sent_all;
         // RFC 9113 section 5.4.2 asks for no reset in return.
         stream.fail(if code == Code::REFUSED_STREAM {
