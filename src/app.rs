@@ -312,7 +312,7 @@ async fn apply(
         }
     }
     shared.reconfigure(&new);
-    discovery.apply(&new);
+    discovery.change(old, &new);
     tracing::info!(apps = new.apps.len(), "configuration reloaded");
     *old = Config {
         workers: old.workers,

@@ -75,13 +75,10 @@ pub fn run() -> ExitCode {
 }
 
 /// The runtime of everything that is not on a worker: probes, admin, signals, reloads.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("control")
-        .enable_all()
-        .build()
-        .map_err(Failure::running)
+fn runtime() -> tokio::runtime::Builder {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(1).thread_name("control").enable_all();
+    runtime
 }
 
 /// The error and what caused it, a line each.

@@ -15,7 +15,7 @@ use crate::churn::Churn;
 use crate::fleet::Stage;
 use crate::process::Process;
 use crate::scenario::Scenario;
-use crate::setting::{ACCESS_LOG, Cast, EVERYTHING, Edge, FLOOR, Setting};
+use crate::setting::{ACCESS_LOG, EVERYTHING, Edge, FLOOR, Setting};
 use crate::tls::{Client, Identity};
 use crate::{Fallible, check, envoy, gateway, haproxy, nginx};
 
@@ -138,10 +138,7 @@ impl Running {
             ours => gateway::recipe(place, ours, options)?,
         };
         let Recipe { command, version, churn } = recipe;
-        // A change of the apps is worked in by other threads than the worker: on its core they would
-        // be in its way by the scheduler's choice, not the gateway's.
-        let shared = matches!(place.setting.cast, Cast::Apps(_));
-        let cores = stage.cores.proxy.as_deref().filter(|_| !shared);
+        let cores = stage.cores.proxy.as_deref();
         let process = Process::start(&file_name(name), &command, cores, &stage.folder)?;
         let mut running = Self {
             version,

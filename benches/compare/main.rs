@@ -154,7 +154,7 @@ async fn compare(options: &Options) -> Fallible<ExitCode> {
     for setting in Setting::of_all(&scenarios) {
         let here: Vec<Scenario> =
             scenarios.iter().copied().filter(|scenario| scenario.setting == setting).collect();
-        let cores = Cores::share_out(setting.workers);
+        let cores = Cores::share_out(setting.cores());
         let Some(load) = Load::prepare(folder.path(), &cores, &identity)? else { continue };
         let &[http1, grpc] = free_addresses(2)?.as_slice() else { return Err("no address".into()) };
         let mut stage = Stage {

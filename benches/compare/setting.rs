@@ -5,6 +5,7 @@
 
 use crate::options::Options;
 use crate::scenario::Scenario;
+use crate::tools::Cores;
 
 /// What a contender speaks to the caller and to the app.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,15 @@ impl Setting {
             }
         }
         settings
+    }
+
+    /// Cores for each contender: one for each worker, and where many apps change, one for the threads
+    /// that work the changes in, if there are enough.
+    pub(crate) fn cores(self) -> usize {
+        match self.cast {
+            Cast::Apps(_) if Cores::suffice(2) => self.workers + 1,
+            _ => self.workers,
+        }
     }
 
     pub(crate) fn contenders(self, options: &Options) -> Vec<&'static str> {

@@ -67,7 +67,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = arguments.settings()?;
     let _logging = log::start(LogFormat::Text);
-    super::runtime()?.block_on(async {
+    super::runtime().build().map_err(Failure::running)?.block_on(async {
         let (commands, receiver) = mpsc::channel::<Command>(8);
         // Before the app starts: no signal may leave it behind.
         let interrupts = signals::drain_on_signal(commands.clone()).map_err(Failure::running)?;

@@ -23,5 +23,5 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let probe =
         health::probe(arguments.admin, &arguments.path, Speech::Http1, Duration::from_secs(2));
-    super::runtime()?.block_on(probe).map_err(Failure::running)
+    super::runtime().build().map_err(Failure::running)?.block_on(probe).map_err(Failure::running)
 }
