@@ -10,8 +10,10 @@ use bytes::BytesMut;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
+pub(crate) mod departure;
 pub(crate) mod stride;
 
+pub(crate) use departure::Departure;
 pub(crate) use stride::{Coming, Stride};
 
 /// What a read asks for when nothing is known of what comes.

@@ -46,7 +46,7 @@ use exchanges::{Asked, Exchanges};
 use outlier::Fault;
 use pool::Pool;
 use seeking::Seeking;
-use turns::{Bounds, Seeker, Turn};
+use turns::{Bounds, Seeker, Tried, Turn};
 
 pub use journey::Journey;
 
@@ -160,18 +160,18 @@ impl Upstream {
                 }
                 Err(failure) => failure,
             };
-            if !failure.stale
-                && let Some(fault) = Fault::of(&failure.error)
-            {
+            if let Some(fault) = failure.fault {
                 self.failed(route, &endpoint, fault, ejection);
             }
             // One kept connection that died says that the others may have, too.
             fresh = failure.stale;
             if !failure.stale {
-                seeking.tried.push(endpoint.id());
+                let refused = failure.fault == Some(Fault::Connect);
+                seeking.tried.push(Tried { id: endpoint.id(), refused });
             }
             let is_another = || {
-                let untried = |one: &&Arc<Endpoint>| !seeking.tried.contains(&one.id());
+                let is_tried = |one: &Endpoint| seeking.tried.iter().any(|it| it.is_against(one));
+                let untried = |one: &&Arc<Endpoint>| !is_tried(one);
                 route.endpoints.iter().filter(untried).any(|endpoint| endpoint.is_ready())
             };
             let retry = seeking.retries < budget.max
@@ -262,6 +262,8 @@ impl Upstream {
     ) {
         let server_error = rules.consecutive_5xx > 0 && status.is_server_error();
         if endpoint.outlier().answered(server_error) {
+            // Those who wait for a busy endpoint may go to this one, too.
+            route.turns.serve();
             info!(app = %route.app, port = route.port, endpoint = %endpoint.address(), "the endpoint answers again");
         }
         if server_error {

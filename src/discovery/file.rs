@@ -178,16 +178,19 @@ fn start(route: &Route, endpoint: &Arc<Endpoint>, path: &str, timings: Timings) 
             if !*counts {
                 return;
             }
-            let was_ready = endpoint.is_ready();
+            let (was_ready, was_sound) = (endpoint.is_ready(), endpoint.is_sound());
             // A ready app's first failures change nothing, nor do they say that it is up.
             if report.outcome.is_ok() || !report.ready {
                 endpoint.set_ready(report.ready);
             }
             if endpoint.is_ready() && !was_ready {
                 tracing::info!(%app, %address, "endpoint is ready");
-                turns.serve();
             } else if let (false, true, Err(error)) = (report.ready, was_ready, &report.outcome) {
                 tracing::warn!(%app, %address, path = watched, %error, "endpoint is not ready");
+            }
+            // Also one that was ready and refused: who waits for a busy one may go to it.
+            if endpoint.is_sound() && !was_sound || endpoint.is_ready() && !was_ready {
+                turns.serve();
             }
             heard_now.store(true, Ordering::Relaxed);
         })

@@ -10,7 +10,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use super::transport::Transport;
@@ -23,24 +23,24 @@ use crate::gateway::{Gateway, Settings};
 use crate::http1::decode::Decoder;
 use crate::http1::framing::Framing;
 use crate::http1::head::{HeadScan, RequestHead};
-use crate::io::{Stride, expected_next, poll_read};
+use crate::io::{Stride, expected_next};
 use crate::message::{Request, Upgrade};
 use crate::shutdown::DrainWatch;
 use bytes::BytesMut;
 
+mod gone;
 mod linger;
 mod next;
 mod request_body;
 mod response;
 mod upgrade;
 
+use gone::Watch;
 use next::{Next, Rest, Wait};
 use request_body::CallerBody;
 use response::{Call, End};
 use upgrade::CallerBytes;
 
-/// How much is read ahead of a request that nobody reads yet, to notice that its caller left.
-const READ_AHEAD: usize = 16 << 10;
 /// How long a caller is not read on whom the worker refused for being late. A refusal costs half of
 /// what serving does, the kernel's part: who asks again at once would keep the worker as late.
 const PENALTY: Duration = Duration::from_millis(100);
@@ -65,11 +65,22 @@ struct Inbound {
     awaits_continue: bool,
     /// `100 (Continue)` waits to be written.
     continuing: bool,
-    body_asked: bool,
+    reader: Reader,
     received: u64,
     limit: u64,
     idle_body: Duration,
     deadline: Deadline,
+}
+
+/// Whether a request's body is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// Nobody has asked for it yet.
+    Nobody,
+    /// What was read has not been passed on yet.
+    Busy,
+    /// It waits for more to come.
+    Waits,
 }
 
 /// Serves a caller until either side is done.
@@ -128,7 +139,7 @@ impl<S: Transport> Connection<S> {
                 expected: 0,
                 awaits_continue: false,
                 continuing: false,
-                body_asked: false,
+                reader: Reader::Nobody,
                 received: 0,
                 limit: 0,
                 idle_body: Duration::ZERO,
@@ -193,13 +204,14 @@ impl<S: Transport> Connection<S> {
         let mut record = gateway.open(&request, peer, settings);
         let handled = {
             let mut handled = pin!(gateway.handle(request, peer, &mut record, settings));
+            let mut watch = Watch::default();
             poll_fn(|cx| {
                 match catch_unwind(AssertUnwindSafe(|| handled.as_mut().poll(cx))) {
                     Ok(Poll::Ready(handled)) => return Poll::Ready(Some(Ok(handled))),
                     Ok(Poll::Pending) => {}
                     Err(_panic) => return Poll::Ready(Some(Err(()))),
                 }
-                self.poll_gone(cx).map(|()| None)
+                self.poll_gone(&mut watch, cx).map(|()| None)
             })
             .await
         };
@@ -254,7 +266,7 @@ impl<S: Transport> Connection<S> {
         inbound.decoder = Decoder::new(rest.unwrap_or(head.framing));
         inbound.stride = Stride::default();
         inbound.awaits_continue = head.expects_continue;
-        inbound.body_asked = false;
+        inbound.reader = Reader::Nobody;
         inbound.received = 0;
         inbound.limit = settings.limits.request_body;
         inbound.idle_body = settings.timeouts.idle_body;
@@ -268,20 +280,5 @@ impl<S: Transport> Connection<S> {
             Framing::Chunked | Framing::UntilClose => None,
         };
         Body::stream(Box::new(CallerBody::new(self.clone())), length)
-    }
-
-    /// Ready when the caller has left. While its body is being read the body
-    /// itself tells; before and after that a bounded read ahead does.
-    fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let inbound = &mut *self.inbound.borrow_mut();
-        let body_tells = inbound.body_asked && !inbound.decoder.is_done();
-        while !body_tells && inbound.buffer.len() < READ_AHEAD {
-            let stream = &mut *self.stream.borrow_mut();
-            match ready!(poll_read(stream, &mut inbound.buffer, 0, cx)) {
-                Ok(0) | Err(_) => return Poll::Ready(()),
-                Ok(_) => {}
-            }
-        }
-        Poll::Pending
     }
 }

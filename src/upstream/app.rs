@@ -206,6 +206,13 @@ impl Endpoint {
         taken
     }
 
+    /// Somebody waits who could go to it if it accepted connections: a probe is to look.
+    pub(super) fn await_connections(&self) {
+        if self.state.is_refusing() && self.state.is_probed() {
+            self.asked.notify_one();
+        }
+    }
+
     /// It accepted a connection.
     pub(super) fn accepted(&self) {
         if self.state.accepted()

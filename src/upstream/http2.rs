@@ -14,13 +14,16 @@ use tokio::sync::Notify;
 
 use super::app::Endpoint;
 use super::{Journey, Rules, connect};
+use crate::clock::Instant;
 use crate::config::{Limits, Timeouts};
 use crate::error::Error;
 
 mod connection;
 pub mod exchange;
+mod room;
 
 pub use connection::Connection;
+use room::Room;
 
 /// Streams on one connection before another is made: more share one connection's windows and
 /// losses, and an app often reads each connection with one thread.
@@ -38,13 +41,41 @@ pub struct Connections {
 struct Entry {
     open: Vec<Rc<Connection>>,
     making: Option<Rc<Making>>,
+    room: Rc<Room>,
 }
 
 /// A connection that is being made, for those who wait for it.
 #[derive(Default)]
 struct Making {
     ended: Notify,
-    failed: Cell<Option<io::ErrorKind>>,
+    failed: Cell<Option<Reason>>,
+}
+
+/// Why a connection could not be made, once for each who waited for it.
+#[derive(Clone, Copy)]
+enum Reason {
+    Late,
+    System(i32),
+    Other(io::ErrorKind),
+}
+
+impl Reason {
+    fn of(error: &Error) -> Self {
+        match error {
+            Error::ConnectRefused(error) => {
+                error.raw_os_error().map_or(Self::Other(error.kind()), Self::System)
+            }
+            _ => Self::Late,
+        }
+    }
+
+    fn error(self) -> Error {
+        match self {
+            Self::Late => Error::ConnectTimeout,
+            Self::System(code) => Error::ConnectRefused(io::Error::from_raw_os_error(code)),
+            Self::Other(kind) => Error::ConnectRefused(kind.into()),
+        }
+    }
 }
 
 /// Ends the wait for a connection, also when its maker has left.
@@ -72,9 +103,9 @@ impl Connections {
         journey: &mut Journey,
     ) -> Result<Rc<Connection>, Error> {
         let Rules { timeouts, limits, .. } = *rules;
-        let mut waited = false;
+        let (mut waited, mut in_line) = (false, None);
         loop {
-            let look = self.look(endpoint.id(), waited);
+            let look = self.look(endpoint.id(), waited, in_line.is_some());
             if !matches!(look, Look::Open(_)) {
                 journey.connecting();
             }
@@ -84,13 +115,18 @@ impl Connections {
                     waited = !connection.first_frame(timeouts.connect).await;
                     continue;
                 }
-                Look::Full => return Err(Error::QueueFull),
+                Look::Full(room) => {
+                    let until = *in_line.get_or_insert_with(|| Instant::now() + timeouts.ready);
+                    let freed = tokio::time::timeout_at(until, room.wait());
+                    freed.await.map_err(|_late| Error::ConcurrencyTimeout)?;
+                    continue;
+                }
                 Look::Making(making) => making,
                 Look::None(making) => {
                     let maker = Maker { connections: self, endpoint: endpoint.id(), making };
                     let made = Box::pin(self.make(endpoint, timeouts, limits)).await;
                     if let Err(error) = &made {
-                        maker.making.failed.set(Some(kind(error)));
+                        maker.making.failed.set(Some(Reason::of(error)));
                     }
                     return made;
                 }
@@ -98,16 +134,15 @@ impl Connections {
             let mut ended = std::pin::pin!(making.ended.notified());
             ended.as_mut().enable();
             ended.await;
-            match making.failed.get() {
-                Some(io::ErrorKind::TimedOut) => return Err(Error::ConnectTimeout),
-                Some(kind) => return Err(Error::ConnectRefused(kind.into())),
-                None => {}
+            if let Some(reason) = making.failed.get() {
+                return Err(reason.error());
             }
         }
     }
 
-    /// Who has `waited` for settings in vain takes a connection without them.
-    fn look(&self, endpoint: u64, waited: bool) -> Look {
+    /// Who has `waited` for settings in vain takes a connection without them; who is not `in_line`
+    /// takes no stream before those who are.
+    fn look(&self, endpoint: u64, waited: bool, in_line: bool) -> Look {
         let mut by_endpoint = self.by_endpoint.borrow_mut();
         let entry = by_endpoint.entry(endpoint).or_default();
         entry.open.retain(|connection| !connection.is_closed());
@@ -118,6 +153,9 @@ impl Connections {
         };
         let least = entry.open.iter().filter(is_usable).min_by_key(|one| one.active());
         let full = entry.open.len() >= MOST;
+        if full && !in_line && entry.room.is_awaited() {
+            return Look::Full(entry.room.clone());
+        }
         match (least, &entry.making) {
             (Some(least), making) if least.active() < FILL || full || making.is_some() => {
                 return Look::Open(least.clone());
@@ -131,7 +169,7 @@ impl Connections {
             return Look::Unsettled(unsettled.clone());
         }
         if full {
-            return Look::Full;
+            return Look::Full(entry.room.clone());
         }
         let making = Rc::<Making>::default();
         entry.making = Some(making.clone());
@@ -145,9 +183,11 @@ impl Connections {
         limits: &Limits,
     ) -> Result<Rc<Connection>, Error> {
         let stream = connect::connect(endpoint, timeouts.connect).await?;
-        let connection = Connection::start(stream, endpoint, timeouts, limits);
         let mut by_endpoint = self.by_endpoint.borrow_mut();
-        by_endpoint.entry(endpoint.id()).or_default().open.push(connection.clone());
+        let entry = by_endpoint.entry(endpoint.id()).or_default();
+        let room = entry.room.clone();
+        let connection = Connection::start(stream, endpoint, room, timeouts, limits);
+        entry.open.push(connection.clone());
         Ok(connection)
     }
 
@@ -155,7 +195,7 @@ impl Connections {
     pub fn sweep(&self) {
         self.by_endpoint.borrow_mut().retain(|_, entry| {
             entry.open.retain(|connection| !connection.is_closed());
-            !entry.open.is_empty() || entry.making.is_some()
+            !entry.open.is_empty() || entry.making.is_some() || entry.room.is_awaited()
         });
     }
 
@@ -186,12 +226,5 @@ enum Look {
     /// Nothing; this request is to make one.
     None(Rc<Making>),
     /// Every connection has as many streams as the app takes.
-    Full,
-}
-
-fn kind(error: &Error) -> io::ErrorKind {
-    match error {
-        Error::ConnectRefused(error) => error.kind(),
-        _ => io::ErrorKind::TimedOut,
-    }
+    Full(Rc<Room>),
 }

@@ -6,6 +6,7 @@
 //! its time has passed one request tries it, and its answer ends the ejection.
 //! Ejection is a preference: an endpoint serves when there is no other.
 
+use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,6 +43,7 @@ impl Fault {
     /// The endpoint's fault in a failed try, if it was one.
     pub fn of(error: &Error) -> Option<Self> {
         match error {
+            Error::ConnectRefused(error) if is_own(error) => None,
             Error::ConnectRefused(_) | Error::ConnectTimeout => Some(Self::Connect),
             Error::AppClosed(_) => Some(Self::Reset),
             Error::AppMalformed(_) => Some(Self::Malformed),
@@ -58,6 +60,18 @@ impl Fault {
             Self::ServerError => "5xx",
         }
     }
+}
+
+/// Whether a connection failed for a lack of descriptors, ports or memory on this side, which says
+/// nothing about the other.
+pub(super) fn is_own(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    const LACKS: [Errno; 5] =
+        [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+    error.kind() == ErrorKind::AddrNotAvailable
+        || error
+            .raw_os_error()
+            .is_some_and(|code| LACKS.iter().any(|one| one.raw_os_error() == code))
 }
 
 /// The ejections of a host's endpoints.
@@ -285,6 +299,15 @@ mod tests {
         eject(&outlier);
         assert!(outlier.is_avoided());
         assert_eq!(outlier.ejected().map(|ejected| ejected.fault), Some(Fault::Connect));
+    }
+
+    #[test]
+    fn what_this_side_lacks_is_no_endpoints_fault() {
+        for lack in [rustix::io::Errno::MFILE, rustix::io::Errno::ADDRNOTAVAIL] {
+            assert_eq!(Fault::of(&Error::ConnectRefused(lack.into())), None);
+        }
+        let refused = rustix::io::Errno::CONNREFUSED.into();
+        assert_eq!(Fault::of(&Error::ConnectRefused(refused)), Some(Fault::Connect));
     }
 
     #[tokio::test(start_paused = true)]

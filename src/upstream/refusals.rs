@@ -6,18 +6,19 @@
 //! nobody probes, nobody would tell when the app is there again: the caller is
 //! told at once that it is not.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 use tracing::warn;
 
 use super::Failure;
 use super::app::{Endpoint, Route};
+use super::outlier::Fault;
 use crate::error::Error;
 
 /// An endpoint was not connected to. If none of its port is left that is, none of them is ready.
 pub(super) fn count(route: &Route, endpoint: &Endpoint, error: &Error) {
-    if !is_the_endpoints(error) {
+    // Not where this side lacks sockets or ports.
+    if Fault::of(error) != Some(Fault::Connect) {
         return;
     }
     endpoint.refused();
@@ -39,19 +40,4 @@ pub(super) fn count(route: &Route, endpoint: &Endpoint, error: &Error) {
 pub(super) fn may_wait(route: &Route, failure: &Failure) -> bool {
     let unconnected = matches!(failure.error, Error::ConnectRefused(_) | Error::ConnectTimeout);
     unconnected && failure.unsent && !route.endpoints.iter().any(|one| one.is_ready())
-}
-
-/// Whether the other side is why, and not a lack of sockets or ports on this one.
-fn is_the_endpoints(error: &Error) -> bool {
-    match error {
-        Error::ConnectTimeout => true,
-        Error::ConnectRefused(error) => matches!(
-            error.kind(),
-            ErrorKind::ConnectionRefused
-                | ErrorKind::ConnectionReset
-                | ErrorKind::HostUnreachable
-                | ErrorKind::NetworkUnreachable
-        ),
-        _ => false,
-    }
 }

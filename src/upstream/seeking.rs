@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use super::turns::{Standing, Ticket};
+use super::turns::{Standing, Ticket, Tried};
 use crate::clock::Instant;
 
 pub(super) struct Seeking {
     pub(super) standing: Standing,
     /// Endpoints that failed it.
-    pub(super) tried: Vec<u64>,
+    pub(super) tried: Vec<Tried>,
     /// How often it was sent again.
     pub(super) retries: u32,
     /// The place that it had in line, if it had to wait.

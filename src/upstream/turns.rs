@@ -66,7 +66,23 @@ pub struct Seeker<'a> {
     /// It has no part of the app's limit yet.
     pub needs_slot: bool,
     /// Endpoints that failed it.
-    pub tried: &'a [u64],
+    pub tried: &'a [Tried],
+}
+
+/// An endpoint that failed a request, which is better served by another.
+#[derive(Debug, Clone, Copy)]
+pub struct Tried {
+    /// The endpoint's id.
+    pub id: u64,
+    /// It accepted no connection: once it does, it is as good as any.
+    pub refused: bool,
+}
+
+impl Tried {
+    /// Whether it speaks against an endpoint.
+    pub fn is_against(&self, endpoint: &Endpoint) -> bool {
+        self.id == endpoint.id() && (!self.refused || endpoint.is_refusing())
+    }
 }
 
 /// What a request has behind it that seeks a turn.
@@ -144,7 +160,7 @@ impl Turns {
         }
         // Made first: without an endpoint it is dropped, which gives the slot to who waits by now.
         let slot = counted.then(|| Slot::of(self));
-        let endpoint = pick(endpoints, seeker.tried, limit, random)?;
+        let endpoint = pick(endpoints, &ruled_out(endpoints, seeker.tried), limit, random)?;
         Some(Turn { endpoint, slot, ticket: None })
     }
 
@@ -170,6 +186,9 @@ impl Turns {
         let (told, hears) = oneshot::channel();
         let port = route.port;
         let number = lines.enter(&route, Waiter::new(seeker, told));
+        // Probes that were asked for when they were found to refuse may have ended before this
+        // request came, because nobody waited.
+        route.endpoints.iter().for_each(|endpoint| endpoint.await_connections());
         let unclaimed = self.serve_lines(&mut lines);
         // Asked last: who has a turn by now takes no place.
         let is_over = seeker.standing.is_bounded() && (app >= bounds.app || all >= bounds.all);
@@ -265,7 +284,7 @@ impl Turns {
         }
         let has_no_limit = (app, endpoint) == (0, 0);
         let limit = if has_no_limit { first.window } else { endpoint };
-        if let Some(endpoint) = pick(&first.route.endpoints, first.tried, limit, first.random) {
+        if let Some(endpoint) = pick(&first.route.endpoints, &first.tried, limit, first.random) {
             let slot = counted.then(|| Slot::of(self));
             return Some(Turn { endpoint, slot, ticket: None });
         }
@@ -273,7 +292,7 @@ impl Turns {
             // Not as a slot that is dropped, which would look who is next, as goes on here.
             self.busy.fetch_sub(1, Ordering::SeqCst);
         }
-        if has_no_limit && lines.asks_for_pace(port) {
+        if lines.asks_for_pace(port, has_no_limit) {
             self.pace.notify_one();
         }
         None
@@ -304,6 +323,15 @@ impl Standing {
     fn is_bounded(self) -> bool {
         matches!(self, Self::New | Self::Back(None))
     }
+}
+
+/// The ids of the endpoints against which something speaks.
+fn ruled_out(endpoints: &[Arc<Endpoint>], tried: &[Tried]) -> Vec<u64> {
+    if tried.is_empty() {
+        return Vec::new();
+    }
+    let is_out = |one: &&Arc<Endpoint>| tried.iter().any(|tried| tried.is_against(one));
+    endpoints.iter().filter(is_out).map(|one| one.id()).collect()
 }
 
 /// An endpoint that works on fewer than `limit` requests, counted there; 0: no limit.

@@ -95,7 +95,7 @@ fn five_hundred_callers_of_a_cold_app_are_served_in_order_of_arrival_and_within_
     };
     let callers: Vec<_> = (0..CALLERS).map(join).collect();
     let crowd = Crowd::holding_on(place.open());
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_secs(3));
     assert!(crowd.came().is_empty(), "it listens, and is not ready");
     crowd.turn_healthy();
     for came in CONCURRENCY..=CALLERS {

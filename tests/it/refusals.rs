@@ -267,3 +267,31 @@ fn a_request_that_finds_its_app_gone_goes_where_the_configuration_says_next() {
     let _ = caller.read_response().expect(200);
     assert_eq!(after.came(), ["/"]);
 }
+
+/// Nobody frees anything for it: that the endpoint is back is enough.
+#[test]
+fn who_waits_for_a_busy_endpoint_goes_to_one_that_is_back_from_refusing() {
+    let places = [Reopening::new(), Reopening::new()];
+    let (before, busy) = (healthy(&places[0]), Crowd::holding_on(places[1].open()));
+    busy.turn_healthy();
+    let edge = edge(ONCE, &[(80, &places.each_ref())], |config| {
+        config.apps[0].endpoint_concurrency = Some(1);
+        config.timeouts.ready = 10 * LIMIT;
+    });
+    wait_ready(&edge, HOST);
+    drop(before);
+    let route = edge.route(HOST);
+    let mut first = Caller::to(edge.address());
+    let mut second = Caller::to(edge.address());
+    // Both endpoints are tried, one by each: the one that is gone refuses.
+    first.send(get("/first"));
+    busy.wait_holding(1);
+    second.send(get("/second"));
+    eventually("it refuses", || route.endpoints[0].is_refusing());
+    wait_waiting(&edge, HOST, 1);
+    let back = healthy(&places[0]);
+    let _ = second.read_response().expect(200);
+    assert_eq!((back.came(), busy.now()), (vec!["/second".to_owned()], 1));
+    busy.answer_all();
+    let _ = first.read_response().expect(200);
+}

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
 
-use super::{Connection, Transport};
+use super::{Connection, Reader, Transport};
 use crate::body::{Frame, Source};
 use crate::error::{Error, Malformed};
 use crate::http1::decode::Decoded;
@@ -42,7 +42,7 @@ impl<S: Transport> Source for CallerBody<S> {
             return late.map(|()| Some(Err(Error::CallerTimeout)));
         }
         let inbound = &mut *connection.inbound.borrow_mut();
-        inbound.body_asked = true;
+        inbound.reader = Reader::Busy;
         loop {
             match inbound.decoder.decode(&mut inbound.buffer).map_err(Error::Malformed)? {
                 Decoded::Data(data) => {
@@ -80,6 +80,7 @@ impl<S: Transport> Source for CallerBody<S> {
                 Poll::Ready(Err(_)) => return Poll::Ready(Some(Err(Error::CallerGone))),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Pending => {
+                    inbound.reader = Reader::Waits;
                     // In a conversation the side that listens is not late.
                     let written = connection.written.get();
                     if !inbound.deadline.is_set() || self.written != written {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http::StatusCode;
 
+use super::gone::Watch;
 use super::{Connection, Transport};
 use crate::body::{Body, Frame};
 use crate::clock::Deadline;
@@ -79,6 +80,7 @@ struct Writer {
     /// How long a caller may read nothing.
     patience: Duration,
     deadline: Deadline,
+    watch: Watch,
 }
 
 impl<S: Transport> Connection<S> {
@@ -127,6 +129,7 @@ impl<S: Transport> Connection<S> {
             failed: None,
             patience: if switched { timeouts.upgrade_idle } else { timeouts.idle_body },
             deadline: Deadline::new(),
+            watch: Watch::default(),
         };
         let mut result = poll_fn(|cx| self.poll_respond(&mut writer, &mut record, cx)).await;
         if switched && result.is_ok() {
@@ -177,7 +180,7 @@ impl<S: Transport> Connection<S> {
                 return Poll::Ready(Ok(()));
             }
             if waits {
-                return self.poll_gone(cx).map(|()| Err(Error::CallerGone));
+                return self.poll_gone(&mut writer.watch, cx).map(|()| Err(Error::CallerGone));
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use super::{Connection, Transport};
+use super::{Connection, Reader, Transport};
 use crate::body::{Frame, Source};
 use crate::error::Error;
 use crate::io::poll_read;
@@ -29,7 +29,8 @@ impl<S> CallerBytes<S> {
 impl<S: Transport> Source for CallerBytes<S> {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Error>>> {
         let inbound = &mut *self.connection.inbound.borrow_mut();
-        inbound.body_asked = true;
+        // Whoever has ended its direction may well stay for the other: nobody else is to judge.
+        inbound.reader = Reader::Waits;
         if inbound.buffer.is_empty() && !self.ended {
             let stream = &mut *self.connection.stream.borrow_mut();
             let expected = if self.last_read >= MUCH { u64::MAX } else { 0 };

@@ -14,7 +14,7 @@ use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::io::{poll_read, poll_write};
+use crate::io::{Departure, poll_read, poll_write};
 use crate::listener::transport::Transport;
 
 /// A socket and the TLS session on it.
@@ -218,6 +218,10 @@ impl Transport for Box<TlsStream> {
             self.acknowledge();
         }
         readable
+    }
+
+    fn departure(&self) -> Option<Departure> {
+        self.socket.departure()
     }
 
     /// Without a `close_notify`: nothing may look like an end.

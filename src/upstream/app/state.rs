@@ -54,6 +54,10 @@ impl State {
         self.has(RETIRED)
     }
 
+    pub(super) fn is_probed(&self) -> bool {
+        self.has(PROBED)
+    }
+
     pub(super) fn is_refusing(&self) -> bool {
         self.has(REFUSING)
     }
@@ -89,10 +93,10 @@ impl State {
         refuses(before) && before & DOWN == 0
     }
 
-    /// It accepted a connection; true if it was down.
+    /// It accepted a connection; true if it did not before: whoever waits may go to it.
     pub(super) fn accepted(&self) -> bool {
         // Only a change is written: the word is read by all workers.
-        self.has(REFUSING | DOWN) && self.set(REFUSING | DOWN, false) & DOWN != 0
+        self.has(REFUSING | DOWN) && self.set(REFUSING | DOWN, false) & (REFUSING | DOWN) != 0
     }
 
     fn has(&self, facts: u8) -> bool {
@@ -159,7 +163,8 @@ mod tests {
         state.set_probed(true);
         assert!(!state.accepted());
         state.refused();
-        assert!(!state.accepted() && !state.is_refusing());
+        assert!(state.accepted() && !state.is_refusing());
+        assert!(!state.accepted(), "that is no news");
         state.refused();
         state.take_down();
         assert!(state.accepted() && state.is_ready());

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::super::app::Endpoint;
+use super::room::Room;
 use crate::clock::Deadline;
 use crate::config::{Limits, Timeouts};
 use crate::http2::frame::Code;
@@ -38,6 +39,7 @@ const GENEROUS: u32 = 10;
 pub struct Connection {
     session: Rc<Session>,
     settled: Rc<Notify>,
+    room: Rc<Room>,
 }
 
 impl Connection {
@@ -45,6 +47,7 @@ impl Connection {
     pub(super) fn start(
         stream: TcpStream,
         endpoint: &Arc<Endpoint>,
+        room: Rc<Room>,
         timeouts: &Timeouts,
         limits: &Limits,
     ) -> Rc<Self> {
@@ -66,6 +69,7 @@ impl Connection {
             wire: Wire::new(stream, BytesMut::new()),
             session: session.clone(),
             settled: settled.clone(),
+            room: room.clone(),
             was_settled: false,
             endpoint: endpoint.clone(),
             patience: timeouts.idle_body,
@@ -76,12 +80,18 @@ impl Connection {
             last_words: Deadline::new(),
         };
         tokio::task::spawn_local(async move { poll_fn(|cx| driver.poll(cx)).await });
-        Rc::new(Self { session, settled })
+        Rc::new(Self { session, settled, room })
     }
 
     /// The connection's streams.
     pub fn session(&self) -> &Rc<Session> {
         &self.session
+    }
+
+    /// A stream's task is done with it.
+    pub(super) fn finish(&self, id: u32) {
+        self.session.finish(id, Code::CANCEL);
+        self.room.freed();
     }
 
     /// Whether it has ended.
@@ -132,6 +142,7 @@ struct Driver {
     wire: Wire<TcpStream>,
     session: Rc<Session>,
     settled: Rc<Notify>,
+    room: Rc<Room>,
     was_settled: bool,
     endpoint: Arc<Endpoint>,
     patience: Duration,
@@ -148,6 +159,7 @@ impl Drop for Driver {
     fn drop(&mut self) {
         self.session.close();
         self.settled.notify_waiters();
+        self.room.all_freed();
     }
 }
 

@@ -18,7 +18,6 @@ use crate::config::Timeouts;
 use crate::error::{Error, Malformed};
 use crate::fields::Fields;
 use crate::http2::content::{Incoming, Outgoing, Rules, Stop};
-use crate::http2::frame::Code;
 use crate::http2::section::ResponseHead;
 use crate::http2::session::{self, Session};
 use crate::message::Request;
@@ -43,15 +42,21 @@ pub struct Exchange {
 
 /// A stream, which ends with whoever holds it.
 struct Stream {
-    session: Rc<Session>,
+    connection: Rc<Connection>,
     id: u32,
     outgoing: Outgoing,
     _in_flight: InFlight,
 }
 
+impl Stream {
+    fn session(&self) -> &Rc<Session> {
+        self.connection.session()
+    }
+}
+
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.session.finish(self.id, Code::CANCEL);
+        self.connection.finish(self.id);
     }
 }
 
@@ -88,7 +93,7 @@ impl Exchange {
         connection: &Rc<Connection>,
         in_flight: InFlight,
     ) -> Result<Answer, Failure> {
-        let session = connection.session().clone();
+        let session = connection.session();
         let ended = self.body.as_ref().is_none_or(Body::is_empty);
         let opened = session.open(&self.method, &self.target, &self.fields, self.length, ended);
         let Some(id) = opened else {
@@ -101,7 +106,8 @@ impl Exchange {
             let body = self.body.take().unwrap_or_default();
             Outgoing::new(session.clone(), id, body, self.timeouts.idle_body)
         };
-        let mut stream = Stream { session, id, outgoing, _in_flight: in_flight };
+        let connection = connection.clone();
+        let mut stream = Stream { connection, id, outgoing, _in_flight: in_flight };
         match self.wait(&mut stream).await {
             Ok(head) if is_whole(&head, &self.method, &stream) => Ok(self.answer(head, stream)),
             Ok(_) => Err(Failure {
@@ -110,7 +116,7 @@ impl Exchange {
                 stale: false,
                 fault: Some(Fault::Malformed),
             }),
-            Err(wait) => Err(self.failed(wait, stream, connection)),
+            Err(wait) => Err(self.failed(wait, stream)),
         }
     }
 
@@ -120,7 +126,7 @@ impl Exchange {
         let mut deadline = Deadline::new();
         poll_fn(|cx| {
             loop {
-                match stream.session.poll_head(stream.id, cx) {
+                match stream.session().poll_head(stream.id, cx) {
                     Poll::Ready(Ok(Some(head))) => return Poll::Ready(Ok(head)),
                     Poll::Ready(Ok(None)) => {
                         gate = Gate::Open;
@@ -151,23 +157,23 @@ impl Exchange {
         .await
     }
 
-    fn failed(&mut self, wait: Wait, mut stream: Stream, connection: &Connection) -> Failure {
+    fn failed(&mut self, wait: Wait, mut stream: Stream) -> Failure {
         // A body of which nothing was taken can be sent again.
         self.body = stream.outgoing.untouched();
-        let served = stream.session.is_served(stream.id);
+        let served = stream.session().is_served(stream.id);
         // An interim response is a response: the app has begun.
-        let silent = !stream.session.has_interim(stream.id);
+        let silent = !stream.session().has_interim(stream.id);
         match wait {
             Wait::Error(error) => Failure { error, unsent: false, stale: false, fault: None },
             Wait::Stream(failure) => {
                 let refused = silent && (failure == session::Failure::Refused || !served);
                 // The connection was kept, and closed while nobody knew: with its first request it
                 // would be the app that fails.
-                let kept = stream.id > FIRST_STREAM && connection.was_settled() && silent;
+                let kept = stream.id > FIRST_STREAM && stream.connection.was_settled() && silent;
                 let died = failure == session::Failure::Closed && kept;
                 // An app takes leave of a connection, or says how few streams it takes, while a
                 // request is under way to it: that says nothing against another connection.
-                let full = refused && !connection.takes_streams();
+                let full = refused && !stream.connection.takes_streams();
                 let error = error_of(failure, self.head_limit);
                 Failure {
                     fault: Fault::of(&error).filter(|_| !refused && !died),
@@ -183,9 +189,9 @@ impl Exchange {
         let bodiless = self.method == Method::HEAD
             || head.status == StatusCode::NO_CONTENT
             || head.status == StatusCode::NOT_MODIFIED;
-        let ended = stream.session.received_all(stream.id);
+        let ended = stream.session().received_all(stream.id);
         let takes_leave = ended && !stream.outgoing.is_ended();
-        let body = if ended && !stream.session.has_content(stream.id) {
+        let body = if ended && !stream.session().has_content(stream.id) {
             Body::empty()
         } else {
             let rules = Rules {
@@ -195,7 +201,7 @@ impl Exchange {
                 limit: 0,
                 awaits_continue: false,
             };
-            let incoming = Incoming::new(stream.session.clone(), stream.id, rules);
+            let incoming = Incoming::new(stream.session().clone(), stream.id, rules);
             let length = head.length.filter(|_| !bodiless);
             Body::stream_with_trailers(Box::new(Content { incoming, stream }), length)
         };
@@ -277,8 +283,8 @@ impl Source for Content {
 
 /// RFC 9113 section 8.1.1: content that was declared and does not come.
 fn is_whole(head: &ResponseHead, method: &Method, stream: &Stream) -> bool {
-    let ended = stream.session.received_all(stream.id);
-    let none = ended && !stream.session.has_content(stream.id);
+    let ended = stream.session().received_all(stream.id);
+    let none = ended && !stream.session().has_content(stream.id);
     !none
         || *method == Method::HEAD
         || head.status == StatusCode::NOT_MODIFIED

@@ -12,7 +12,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::oneshot;
 
-use super::{Seeker, Standing, Ticket, Told};
+use super::{Seeker, Standing, Ticket, Told, Tried, ruled_out};
 use crate::clock::Instant;
 use crate::upstream::app::{Endpoint, Route};
 
@@ -22,6 +22,9 @@ const FIRST_WINDOW: u32 = 16;
 
 /// How long an app without limits has for answers before more of those who wait go to it.
 const PACE: Duration = Duration::from_millis(50);
+
+/// How often those who wait look whether an ejection has ended.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The lines of an app.
 #[derive(Debug)]
@@ -51,7 +54,7 @@ pub(super) struct Waiter {
     pub(super) told: oneshot::Sender<Told>,
     needs_slot: bool,
     standing: Standing,
-    tried: Box<[u64]>,
+    tried: Box<[Tried]>,
     since: Instant,
 }
 
@@ -76,7 +79,7 @@ pub(super) struct First<'a> {
     pub(super) route: &'a Arc<Route>,
     pub(super) needs_slot: bool,
     /// Endpoints that it is not to get.
-    pub(super) tried: &'a [u64],
+    pub(super) tried: Vec<u64>,
     pub(super) window: u32,
     pub(super) random: &'a mut SmallRng,
 }
@@ -148,8 +151,11 @@ impl Lines {
         let Line { route, waiters, window } = self.ports.get(&port)?;
         let Waiter { tried, needs_slot, .. } = waiters.values().next()?;
         // What failed it once is better than nothing.
+        let mut tried = ruled_out(&route.endpoints, tried);
         let is_other = |one: &Arc<Endpoint>| one.is_ready() && !tried.contains(&one.id());
-        let tried = if route.endpoints.iter().any(is_other) { &tried[..] } else { &[] };
+        if !route.endpoints.iter().any(is_other) {
+            tried.clear();
+        }
         let (needs_slot, window) = (*needs_slot, *window);
         Some(First { route, needs_slot, tried, window, random: &mut self.random })
     }
@@ -171,15 +177,25 @@ impl Lines {
         }
     }
 
-    /// Whether a line that got nothing is held up by its window alone, and nobody opens it yet.
-    pub(super) fn asks_for_pace(&mut self, port: u16) -> bool {
+    /// Whether a line that got nothing is held up by what passes with time, and nobody looks after
+    /// it yet: its window, or in a line without one the ejection of an endpoint.
+    pub(super) fn asks_for_pace(&mut self, port: u16, has_window: bool) -> bool {
         let Some(line) = self.ports.get_mut(&port) else { return false };
-        if !line.route.endpoints.iter().any(|endpoint| endpoint.is_ready()) {
+        let endpoints = &line.route.endpoints;
+        let pace = if !endpoints.iter().any(|endpoint| endpoint.is_ready()) {
             // What becomes ready next is fresh again.
             line.window = FIRST_WINDOW;
-            return false;
-        }
-        self.opens.get_or_insert_with(|| Instant::now() + PACE);
+            None
+        } else if has_window {
+            Some(PACE)
+        } else {
+            // The next to end; not in one step, because it may end early.
+            let ejected = endpoints.iter().filter(|endpoint| endpoint.is_ready_to_stay());
+            let left = ejected.filter_map(|endpoint| Some(endpoint.outlier().ejected()?.left));
+            left.filter(|left| !left.is_zero()).min().map(|left| left.clamp(PACE, LOOK))
+        };
+        let Some(pace) = pace else { return false };
+        self.opens.get_or_insert_with(|| Instant::now() + pace);
         !std::mem::replace(&mut self.is_paced, true)
     }
 

@@ -281,6 +281,60 @@ fn a_busy_endpoint_is_waited_for_rather_than_an_ejected_one() {
 }
 
 #[test]
+fn who_waits_for_a_busy_endpoint_gets_an_ejected_one_when_its_time_has_passed() {
+    paused(async {
+        let app = App::new(2, 0, 1);
+        let rules = OutlierEjection {
+            consecutive_failures: 1,
+            base_time: Duration::from_secs(5),
+            ..OutlierEjection::default()
+        };
+        let mut random = SmallRng::seed_from_u64(1);
+        let time = app.endpoints[0]
+            .outlier()
+            .failed(Fault::Connect, &rules, &mut random, || Some(()))
+            .unwrap();
+        let start = Instant::now();
+        let (mut outcomes, _handles) = app.arrive(3).await;
+        let (_, _busy) = outcomes.recv().await.unwrap();
+        let (number, tries) = outcomes.recv().await.unwrap();
+        assert_eq!((number, tries.unwrap().endpoint.endpoint().id()), (1, app.endpoints[0].id()));
+        // Ejections are counted in whole milliseconds.
+        let took = start.elapsed() + Duration::from_millis(1);
+        assert!((time..time + Duration::from_secs(1)).contains(&took), "{took:?}, {time:?}");
+        assert_eq!(app.queued(), 1, "one request tries it");
+    });
+}
+
+#[test]
+fn who_was_refused_gets_the_endpoint_again_that_accepts_connections_and_no_other_that_failed_it() {
+    paused(async {
+        let app = App::new(3, 0, 1);
+        let [one, other, failed] = &app.endpoints[..] else { panic!("three") };
+        for endpoint in &app.endpoints {
+            endpoint.set_probed(true);
+        }
+        one.refused();
+        let busy = InFlight::new(other.clone());
+        let tried = [(one, true), (failed, false)]
+            .map(|(endpoint, refused)| Tried { id: endpoint.id(), refused });
+        let turn = spawn_local({
+            let app = app.clone();
+            async move {
+                let standing = Standing::Retry;
+                app.turn(80, Seeker { standing, tried: &tried, ..NEW }, BOUNDS).await
+            }
+        });
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(app.queued(), 1);
+        one.accepted();
+        let turn = turn.await.unwrap().unwrap();
+        assert_eq!(turn.endpoint.endpoint().id(), one.id());
+        drop(busy);
+    });
+}
+
+#[test]
 fn a_port_without_endpoints_does_not_hold_up_the_others() {
     paused(async {
         let app = App::new(1, 1, 0);
@@ -346,8 +400,9 @@ fn a_retry_goes_first_and_not_where_it_failed() {
         let retry = spawn_local({
             let app = app.clone();
             async move {
-                let standing = Standing::Retry;
-                app.turn(80, Seeker { standing, needs_slot: true, tried: &[failed] }, BOUNDS).await
+                let tried = [Tried { id: failed, refused: false }];
+                let seeker = Seeker { standing: Standing::Retry, needs_slot: true, tried: &tried };
+                app.turn(80, seeker, BOUNDS).await
             }
         });
         yield_now().await;

@@ -1,8 +1,8 @@
 //! Hostile and broken HTTP/2 apps: each costs the request that met it, never
 //! another, and never an endless wait.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::h2c;
@@ -12,7 +12,7 @@ use crate::support::frames::{
     REFUSED_STREAM, SETTINGS, block, frame, get, goaway, headers, post, request_fields, reset,
     settings, window_update,
 };
-use crate::support::{Caller, ScriptedApp, Signal, eventually};
+use crate::support::{Caller, HOST, LIMIT, ScriptedApp, Signal, eventually};
 
 const SOON: Duration = Duration::from_millis(200);
 
@@ -488,6 +488,55 @@ fn more_requests_than_an_app_takes_on_one_connection_go_to_others() {
         let _ = caller.answer(id).expect(200);
     }
     assert_eq!(app.connections(), 10);
+}
+
+/// As many connections as there are ever, each with as many streams as its app takes.
+#[test]
+fn whoever_finds_all_connections_full_waits_for_a_stream_in_order_of_arrival() {
+    const ALL: u32 = 64;
+    let (came, go_on) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let paths: Arc<Mutex<Vec<String>>> = Arc::default();
+    let app = ScriptedApp::start({
+        let (came, go_on, paths) = (came.clone(), go_on.clone(), paths.clone());
+        move |connection| {
+            let mut app = connection.http2(&[(MAX_CONCURRENT_STREAMS, 1)]);
+            let mut last = 0;
+            while let Some(id) = app.next_stream(last) {
+                last = id;
+                paths.lock().unwrap().push(path(&app, id));
+                let number = came.fetch_add(1, Ordering::SeqCst);
+                eventually("it may go on", || go_on.load(Ordering::SeqCst) > number);
+                app.send(ok(id));
+            }
+        }
+    });
+    let gateway = h2c(&[app.address()], |config| {
+        config.limits.concurrent_streams = 2 * ALL;
+        config.timeouts.ready = LIMIT;
+    });
+    let mut caller = Frames::call(&gateway);
+    let id = |number: u32| 2 * number + 1;
+    let ask = |numbers: std::ops::Range<u32>| -> Vec<u8> {
+        numbers.flat_map(|number| get(id(number), &format!("/{number}"))).collect()
+    };
+    caller.send(ask(0..ALL));
+    eventually("all connections are full", || came.load(Ordering::SeqCst) == ALL);
+    caller.send(ask(ALL..ALL + 4));
+    let route = gateway.route(HOST);
+    let are_under_way = |count: u32| {
+        eventually("they wait", || route.shared.metrics.in_flight() == u64::from(count));
+    };
+    are_under_way(ALL + 4);
+    caller.send(reset(id(ALL + 1), CANCEL));
+    are_under_way(ALL + 3);
+    go_on.store(u32::MAX, Ordering::SeqCst);
+    for number in (0..ALL + 4).filter(|number| *number != ALL + 1) {
+        let _ = caller.answer(id(number)).expect(200);
+    }
+    assert_eq!((app.connections(), came.load(Ordering::SeqCst)), (64, ALL + 3));
+    let paths = paths.lock().unwrap();
+    assert!(!paths.contains(&format!("/{}", ALL + 1)));
+    gateway.wait_idle();
 }
 
 #[test]
