@@ -45,6 +45,30 @@ pub struct Listener {
     tls: Option<Arc<Acceptor>>,
 }
 
+/// A connection whose caller has been silent for a moment after a request.
+pub struct Silent {
+    /// Its socket.
+    pub stream: TcpStream,
+    /// Who is silent.
+    pub peer: Rc<Peer>,
+    /// Its place among the client's connections.
+    pub counted: Option<Counted>,
+}
+
+impl Silent {
+    /// Serves it on, when its caller has spoken or left.
+    pub async fn resume(self, gateway: Rc<Gateway>, drain: DrainWatch) -> Option<Self> {
+        let Self { stream, peer, counted } = self;
+        let shared = gateway.shared().clone();
+        let served = pin!(connection::resume(stream, peer, gateway, drain));
+        let Some(silent) = panics::caught(served).await else {
+            shared.refusals.panicked();
+            return None;
+        };
+        silent.map(|(stream, peer)| Self { stream, peer, counted })
+    }
+}
+
 /// What the connections of one worker share before their first request.
 #[derive(Debug, Default)]
 pub struct Local {
@@ -82,8 +106,9 @@ impl Listener {
         Self { proxy_protocol: config.proxy_protocol, tls }
     }
 
-    /// Serves one connection to its end; an error if it did not come as far as HTTP. A panic ends
-    /// this connection alone.
+    /// Serves one connection to its end, or until its caller is silent for a moment where that may
+    /// be waited for without a task; an error if it did not come as far as HTTP. A panic ends this
+    /// connection alone.
     pub async fn serve(
         &self,
         stream: TcpStream,
@@ -91,12 +116,12 @@ impl Listener {
         local: Rc<Local>,
         gateway: Rc<Gateway>,
         drain: DrainWatch,
-    ) -> Result<(), Refused> {
+    ) -> Result<Option<Silent>, Refused> {
         let shared = gateway.shared().clone();
         let served = pin!(self.receive(stream, address, local, gateway, drain));
         let Some(result) = panics::caught(served).await else {
             shared.refusals.panicked();
-            return Ok(());
+            return Ok(None);
         };
         result
     }
@@ -108,7 +133,7 @@ impl Listener {
         local: Rc<Local>,
         gateway: Rc<Gateway>,
         drain: DrainWatch,
-    ) -> Result<(), Refused> {
+    ) -> Result<Option<Silent>, Refused> {
         let peer = Peer::new(address, &gateway.settings().trusted_proxies);
         if self.proxy_protocol || self.tls.is_some() {
             // In a box of its own, as is within it what only a beginning or an end needs: it would
@@ -116,9 +141,9 @@ impl Listener {
             return Box::pin(self.introduce(stream, peer, local, gateway, drain)).await;
         }
         let limit = gateway.settings().limits.connections_per_client;
-        let Ok(_counted) = local.count(&peer, true, limit) else { return Ok(()) };
-        connection::serve(stream, Rc::new(peer), gateway, drain).await;
-        Ok(())
+        let Ok(counted) = local.count(&peer, true, limit) else { return Ok(None) };
+        let silent = connection::serve(stream, Rc::new(peer), gateway, drain).await;
+        Ok(silent.map(|(stream, peer)| Silent { stream, peer, counted }))
     }
 
     /// The same, where something is asked of the connection before its first request.
@@ -129,7 +154,7 @@ impl Listener {
         local: Rc<Local>,
         gateway: Rc<Gateway>,
         mut drain: DrainWatch,
-    ) -> Result<(), Refused> {
+    ) -> Result<Option<Silent>, Refused> {
         let mut named = true;
         if self.proxy_protocol {
             let caller = Box::pin(announced(&mut stream, peer, &gateway, &mut drain)).await?;
@@ -137,10 +162,10 @@ impl Listener {
         }
         // Before the handshake, which costs the most.
         let limit = gateway.settings().limits.connections_per_client;
-        let Ok(_counted) = local.count(&peer, named, limit) else { return Ok(()) };
+        let Ok(counted) = local.count(&peer, named, limit) else { return Ok(None) };
         let Some(tls) = &self.tls else {
-            connection::serve(stream, Rc::new(peer), gateway, drain).await;
-            return Ok(());
+            let silent = connection::serve(stream, Rc::new(peer), gateway, drain).await;
+            return Ok(silent.map(|(stream, peer)| Silent { stream, peer, counted }));
         };
         let settings = gateway.settings();
         let counts = &local.metrics.handshakes;
@@ -160,7 +185,7 @@ impl Listener {
             }
             Accepted::Failed => {}
         }
-        Ok(())
+        Ok(None)
     }
 }
 

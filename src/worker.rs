@@ -24,16 +24,19 @@ use crate::shutdown::Drain;
 use crate::telemetry::metrics::WorkerMetrics;
 
 mod crew;
+mod housekeeping;
+mod idle;
+mod leisure;
 mod pace;
 
 pub use crew::Crew;
 use crew::{Handover, Member};
+use housekeeping::keep_house;
+use idle::{Idle, rest, wake};
 
 /// Tasks polled between two looks at the sockets. The default of 61 looks too
 /// often under load: 200 was measured best at 512 connections.
 const EVENT_INTERVAL: u32 = 200;
-/// How often idle connections to endpoints are looked through.
-const SWEEP: Duration = Duration::from_secs(1);
 
 /// One worker before it runs.
 pub struct Worker {
@@ -111,8 +114,14 @@ impl Worker {
 
     async fn run(mut self, accepts: oneshot::Sender<()>) {
         let gateway = Gateway::new(self.shared.clone(), self.crew.load(self.index));
-        let own = Rc::new(Own::new(self.index, self.crew.clone()));
-        let housekeeping = tokio::task::spawn_local(housekeeping(gateway.clone(), own.clone()));
+        let idle = match Idle::new() {
+            Ok(idle) => idle,
+            Err(error) => return tracing::error!(%error, "a worker cannot watch sockets"),
+        };
+        let own = Rc::new(Own::new(self.index, self.crew.clone(), idle));
+        let waking =
+            tokio::task::spawn_local(wake(gateway.clone(), own.clone(), self.drain.clone()));
+        let housekeeping = tokio::task::spawn_local(keep_house(gateway.clone(), own.clone()));
         let measuring = tokio::task::spawn_local(pace::measure(gateway.clone()));
         let mut accepting = Vec::new();
         for (socket, listener) in std::mem::take(&mut self.listeners) {
@@ -157,6 +166,8 @@ impl Worker {
         }
         housekeeping.abort();
         measuring.abort();
+        waking.abort();
+        own.idle.close_all();
         own.seen(u64::MAX);
     }
 }
@@ -166,13 +177,14 @@ struct Own {
     index: usize,
     crew: Arc<Crew>,
     local: Rc<Local>,
+    idle: Idle,
 }
 
 impl Own {
-    fn new(index: usize, crew: Arc<Crew>) -> Self {
+    fn new(index: usize, crew: Arc<Crew>, idle: Idle) -> Self {
         let metrics = crew.members.get(index).map(|member| member.metrics.clone());
         let local = Local::new(metrics.unwrap_or_default(), crew.per_client.clone());
-        Self { index, crew, local: Rc::new(local) }
+        Self { index, crew, local: Rc::new(local), idle }
     }
 
     fn member(&self) -> Option<&Member> {
@@ -319,32 +331,14 @@ fn begin(
     let (local, gateway) = (own.local.clone(), gateway.clone());
     let drain = drain.watch();
     tokio::task::spawn_local(async move {
-        if let Err(refused) = listener.serve(stream, address, local, gateway, drain).await {
-            open.0.count(|metrics| refused.counter(metrics));
-            // Only for whoever looks for it: a load balancer's health checks end here, and a
-            // stranger must not be able to fill the log.
-            tracing::debug!(client = %address, reason = %refused, "connection closed");
+        match listener.serve(stream, address, local, gateway.clone(), drain).await {
+            Ok(silent) => rest(silent, &gateway, open),
+            Err(refused) => {
+                open.0.count(|metrics| refused.counter(metrics));
+                // Only for whoever looks for it: a load balancer's health checks end here, and a
+                // stranger must not be able to fill the log.
+                tracing::debug!(client = %address, reason = %refused, "connection closed");
+            }
         }
     });
-}
-
-/// Looks after idle upstream connections and publishes this worker's counts.
-async fn housekeeping(gateway: Rc<Gateway>, own: Rc<Own>) {
-    let mut ticks = tokio::time::interval(SWEEP);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        own.seen(own.crew.age());
-        let pool = gateway.upstream().pool();
-        pool.set_limit(gateway.shared().settings.load().limits.upstream_idle);
-        pool.sweep();
-        gateway.upstream().http2().sweep();
-        if let Some(member) = own.member() {
-            let (counts, metrics) = (pool.counts(), &member.metrics);
-            metrics.pool_idle.store(counts.idle.get(), Ordering::Relaxed);
-            metrics.pool_reused.store(counts.reused.get(), Ordering::Relaxed);
-            metrics.pool_missed.store(counts.missed.get(), Ordering::Relaxed);
-            metrics.connections.store(own.load() as u64, Ordering::Relaxed);
-        }
-    }
 }

@@ -45,6 +45,7 @@ const DOORS: &[(&str, &[&str], &str)] = &[
     ("x509_cert::", &["listener/tls"], "what certificates say is read where they are used"),
     ("listenfd::", &["inherited"], "descriptors come out of the environment in one place"),
     ("notify::", &["config/reload"], "one watcher of files"),
+    ("mio::", &["worker/idle"], "sockets are tokio's as long as anything happens on them"),
     ("prometheus_client::", &["admin"], "the data path counts plain atomics"),
 ];
 

@@ -83,15 +83,35 @@ enum Reader {
     Waits,
 }
 
-/// Serves a caller until either side is done.
+/// Serves a caller until either side is done, or the caller is silent for a moment on a stream that
+/// can be kept without a task: then the stream is given back, for [`resume`].
 pub async fn serve<S: Transport>(
     stream: S,
     peer: Rc<Peer>,
     gateway: Rc<Gateway>,
+    drain: DrainWatch,
+) -> Option<(S, Rc<Peer>)> {
+    serve_from(stream, Wait::First, peer, gateway, drain).await
+}
+
+/// Serves on a stream that [`serve`] gave back.
+pub async fn resume<S: Transport>(
+    stream: S,
+    peer: Rc<Peer>,
+    gateway: Rc<Gateway>,
+    drain: DrainWatch,
+) -> Option<(S, Rc<Peer>)> {
+    serve_from(stream, Wait::Idle, peer, gateway, drain).await
+}
+
+async fn serve_from<S: Transport>(
+    stream: S,
+    mut wait: Wait,
+    peer: Rc<Peer>,
+    gateway: Rc<Gateway>,
     mut drain: DrainWatch,
-) {
-    let connection = Rc::new(Connection::new(stream));
-    let mut wait = Wait::First;
+) -> Option<(S, Rc<Peer>)> {
+    let mut connection = Rc::new(Connection::new(stream));
     loop {
         // In boxes of their own, what requests need and all that is rare: it would otherwise be
         // part of every idle connection.
@@ -102,20 +122,33 @@ pub async fn serve<S: Transport>(
             Next::Rest(rest) => rest,
         };
         match rest {
+            Rest::Idle if S::CAN_BE_BARE && !drain.is_unwanted() => {
+                match Rc::try_unwrap(connection) {
+                    Ok(connection) => return Some((connection.stream.into_inner(), peer)),
+                    Err(shared) => (connection, wait) = (shared, Wait::Idle),
+                }
+            }
             Rest::Idle => wait = Wait::Idle,
             Rest::Refused(error) => {
-                let refuse = connection.refuse(&error, &peer, &gateway, Some(&mut drain));
-                return Box::pin(refuse).await;
+                Box::pin(connection.refuse(&error, &peer, &gateway, Some(&mut drain))).await;
+                return None;
             }
             Rest::Http2 => {
-                let Some(connection) = Rc::into_inner(connection) else { return };
+                let connection = Rc::into_inner(connection)?;
                 let (stream, input) = (connection.stream, connection.inbound);
                 let (stream, input) = (stream.into_inner(), input.into_inner().buffer);
-                return Box::pin(super::http2::serve(stream, input, peer, gateway, drain)).await;
+                Box::pin(super::http2::serve(stream, input, peer, gateway, drain)).await;
+                return None;
             }
-            Rest::Over => return Box::pin(connection.close(Some(&mut drain))).await,
-            Rest::Closed => return connection.stream.borrow_mut().close(),
-            Rest::Broken => return,
+            Rest::Over => {
+                Box::pin(connection.close(Some(&mut drain))).await;
+                return None;
+            }
+            Rest::Closed => {
+                connection.stream.borrow_mut().close();
+                return None;
+            }
+            Rest::Broken => return None,
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct PerClient {
 
 /// One connection as its client's; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub struct Counted {
     table: Arc<PerClient>,
     client: Client,
 }

@@ -10,6 +10,9 @@ use crate::io::Departure;
 
 /// A byte stream that a caller speaks over.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
+    /// Whether nothing but its socket has to be kept while nobody speaks.
+    const CAN_BE_BARE: bool = false;
+
     /// Ready when a read may find something; the task is woken then. A buffer is made only after it.
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
@@ -25,6 +28,8 @@ pub trait Transport: AsyncRead + AsyncWrite + Unpin + 'static {
 }
 
 impl Transport for TcpStream {
+    const CAN_BE_BARE: bool = true;
+
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_read_ready(cx)
     }

@@ -185,6 +185,8 @@ fn method_index(method: &Method) -> usize {
 pub struct WorkerMetrics {
     /// Connections of callers that are open.
     pub connections: AtomicU64,
+    /// Those of them that wait without a task.
+    pub idle: AtomicU64,
     /// Connections of callers ever accepted.
     pub accepted: AtomicU64,
     /// Connections refused because all callers together have too many.

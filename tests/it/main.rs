@@ -33,6 +33,7 @@ mod headers;
 mod hostile;
 mod http2_hostile;
 mod idle;
+mod idle_connections;
 mod isolation;
 mod leaks;
 mod lifecycle;

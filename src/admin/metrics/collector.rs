@@ -208,8 +208,9 @@ fn labels(id: &AppId) -> [(&'static str, &str); 2] {
 }
 
 fn workers(out: &mut Writer<'_>, crew: &Crew) -> fmt::Result {
-    let each: [(&Family, Read<WorkerMetrics>); 4] = [
+    let each: [(&Family, Read<WorkerMetrics>); 5] = [
         (&family::CONNECTIONS, |worker| load(&worker.connections)),
+        (&family::IDLE, |worker| load(&worker.idle)),
         (&family::ACCEPTED, |worker| load(&worker.accepted)),
         (&family::HANDED_OVER, |worker| load(&worker.handed_over)),
         (&family::UPSTREAM_IDLE, |worker| load(&worker.pool_idle)),

@@ -93,6 +93,11 @@ pub(super) const CONNECTIONS: Family = family(
     "ignite_gateway_downstream_connections",
     "Open connections of callers; read once a second.",
 );
+pub(super) const IDLE: Family = family(
+    Kind::Gauge,
+    "ignite_gateway_downstream_idle_connections",
+    "Open connections of callers that have been silent and are kept as bare sockets; read once a second.",
+);
 pub(super) const ACCEPTED: Family = family(
     Kind::Counter,
     "ignite_gateway_downstream_connections_accepted_total",

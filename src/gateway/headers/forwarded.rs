@@ -37,9 +37,15 @@ impl Peer {
     pub fn new(address: SocketAddr, trusted: &[IpNet]) -> Self {
         // A v4 caller of a v6 socket is a v4 caller.
         let ip = address.ip().to_canonical();
+        Self::again(address, trusted.iter().any(|net| net.contains(&ip)))
+    }
+
+    /// The peer of a plain connection of which it is known whether it is believed.
+    pub fn again(address: SocketAddr, trusted: bool) -> Self {
+        let ip = address.ip().to_canonical();
         Self {
             address,
-            trusted: trusted.iter().any(|net| net.contains(&ip)),
+            trusted,
             forwarded_for: address_value(&ip.to_string()),
             scheme: HeaderValue::from_static("http"),
             certificate: None,
