@@ -11,12 +11,13 @@ use std::sync::atomic::Ordering;
 use std::thread::{JoinHandle, available_parallelism};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::admin::{self, Admin};
-use crate::config::{Config, Listener, reload};
+use crate::admin::{self, Admin, Events, Places};
+use crate::config::{Config, reload};
 use crate::discovery::file::FileDiscovery;
 use crate::gateway::Shared;
 use crate::inherited::{InheritError, Inherited};
@@ -24,15 +25,18 @@ use crate::listener::tls::{Keeper, TlsError};
 use crate::shutdown::Drain;
 use crate::supervisor::Supervisor;
 use crate::takeover::{Door, DoorError, HandedOver, Predecessor, TakeoverError};
+use crate::telemetry::level::LogLevel;
 use crate::telemetry::state::State;
 use crate::upstream::health::Timings;
 use crate::worker::{self, Crew, Signals, Worker};
 
 mod addresses;
+mod apply;
 mod memory;
 mod succession;
 
 use addresses::Addresses;
+use apply::apply;
 use succession::{Farewell, Succession};
 
 /// How long workers may take to drop what is still under way.
@@ -119,6 +123,7 @@ pub struct Bound {
     admin_address: SocketAddr,
     keeper: Keeper,
     timings: Option<Timings>,
+    log_level: Option<LogLevel>,
     succession: Succession,
 }
 
@@ -151,6 +156,7 @@ pub fn bind_among(config: Config, mut surroundings: Surroundings) -> Result<Boun
         admin_address: addresses.admin_address,
         keeper,
         timings,
+        log_level: None,
         succession: Succession::new(surroundings, addresses.held),
     })
 }
@@ -181,13 +187,27 @@ impl Bound {
         self.timings = None;
     }
 
+    /// Lets the operator's listener change which log lines are written.
+    pub fn set_log_level(&mut self, level: LogLevel) {
+        self.log_level = Some(level);
+    }
+
     /// Serves until it is drained, or `commands` has no more senders.
     pub async fn run(self, mut commands: mpsc::Receiver<Command>) -> Result<(), StartError> {
         let state = Arc::new(State::new());
         let mut keeper = self.keeper;
         let mut succession = self.succession;
-        let certificates = keeper.state().clone();
-        let admin = Admin::new(self.shared.clone(), self.crew.clone(), state.clone(), certificates);
+        let in_force = Arc::new(ArcSwap::from_pointee(self.config));
+        let admin = Admin {
+            shared: self.shared.clone(),
+            crew: self.crew.clone(),
+            state: state.clone(),
+            certificates: keeper.state().clone(),
+            config: in_force.clone(),
+            log_level: self.log_level,
+            places: Places::new(),
+            events: Events::default(),
+        };
         let (stop_admin, (answer, may_answer)) = (Drain::new(), oneshot::channel::<()>());
         let serve_admin = admin::serve(self.admin, admin, stop_admin.clone());
         let mut admin = tokio::spawn(async {
@@ -201,7 +221,7 @@ impl Bound {
             Some(timings) => FileDiscovery::with_timings(self.shared.clone(), timings),
             None => FileDiscovery::without_probes(self.shared.clone()),
         };
-        discovery.apply(&self.config);
+        discovery.apply(&in_force.load());
         if !succession.prepared(discovery.all_heard(), &mut commands).await? {
             return Ok(());
         }
@@ -210,7 +230,7 @@ impl Bound {
         let memory = memory::watch(self.shared.clone(), self.signals.drain.clone());
         let memory = tokio::spawn(memory);
         drop(answer);
-        let mut config = self.config;
+        let mut config = in_force.load_full();
         let failed = succession.accepts(&config, &self.crew).await.err();
         // A take-over that failed this late: what was accepted is served, the rest is not ours.
         let succeeded = loop {
@@ -224,9 +244,10 @@ impl Bound {
             match command {
                 Some(Command::Reload(new)) => {
                     succession.reloading();
-                    match apply(&mut config, *new, &self.shared, &mut discovery, &mut keeper).await
-                    {
-                        Ok(()) => {
+                    match apply(&config, *new, &self.shared, &mut discovery, &mut keeper).await {
+                        Ok(new) => {
+                            config = Arc::new(new);
+                            in_force.store(config.clone());
                             state.reloaded();
                             succession.serving(&config);
                         }
@@ -283,44 +304,6 @@ async fn start(workers: Vec<Worker>) -> Result<Vec<JoinHandle<()>>, StartError> 
         accepts.await.map_err(|lost| StartError::Worker(io::Error::other(lost)))?;
     }
     Ok(threads)
-}
-
-/// All of it, or nothing. What cannot change while the process runs is said, not ignored.
-async fn apply(
-    old: &mut Config,
-    new: Config,
-    shared: &Shared,
-    discovery: &mut FileDiscovery,
-    keeper: &mut Keeper,
-) -> Result<(), TlsError> {
-    let fixed = |config: &Config| config.listeners.iter().map(Listener::fixed).collect::<Vec<_>>();
-    let new_listeners = fixed(old) != fixed(&new);
-    if !new_listeners {
-        // First, because it alone can fail.
-        keeper.reconfigure(&new.listeners).await?;
-        old.listeners.clone_from(&new.listeners);
-    }
-    let fixed = [
-        ("workers", old.workers != new.workers),
-        ("listener", new_listeners),
-        ("admin.address", old.admin != new.admin),
-        ("access_log.format", old.access_log.format != new.access_log.format),
-    ];
-    for (key, changed) in fixed {
-        if changed {
-            tracing::warn!(key, "this change needs a restart; the old value stays in force");
-        }
-    }
-    shared.reconfigure(&new);
-    discovery.change(old, &new);
-    tracing::info!(apps = new.apps.len(), "configuration reloaded");
-    *old = Config {
-        workers: old.workers,
-        listeners: std::mem::take(&mut old.listeners),
-        admin: old.admin.clone(),
-        ..new
-    };
-    Ok(())
 }
 
 /// Unready first, then closed, then emptied; a second command or closed

@@ -15,6 +15,7 @@ pub mod file;
 pub mod load;
 pub mod reference;
 pub mod reload;
+pub mod show;
 pub mod tls;
 mod upstream;
 
@@ -81,6 +82,8 @@ impl Listener {
 pub struct Admin {
     /// The address to bind. Loopback unless asked otherwise: it shows every app.
     pub address: SocketAddr,
+    /// Executions that are kept to be looked up, all workers together; 0: none.
+    pub executions: usize,
 }
 
 /// How long anything may take.
@@ -307,7 +310,7 @@ impl Default for AccessLog {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090) }
+        Self { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090), executions: 10_000 }
     }
 }
 

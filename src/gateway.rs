@@ -4,7 +4,7 @@
 //! the ladder: each step is one line, and a step that refuses ends the climb
 //! with an [`Error`] that becomes the answer.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::ids::ExecutionIds;
 use crate::message::{Request, Response};
 use crate::rate_limit::clients::Clients;
+use crate::telemetry::executions::Executions;
 use crate::telemetry::load::Memory;
 use crate::telemetry::refusals::Refusals;
 use crate::upstream::{Rules, Upstream};
@@ -111,6 +112,8 @@ pub struct Shared {
     pub clients: ArcSwapOption<Clients>,
     /// Whether the process has memory left.
     pub memory: Memory,
+    /// Executions that are kept, all workers together.
+    pub executions: usize,
     /// Whether it ends whatever is still under way.
     pub ending: AtomicBool,
 }
@@ -128,6 +131,7 @@ impl Shared {
                 config.rate_limit.map(|limit| Arc::new(Clients::new(limit))),
             ),
             memory: Memory::default(),
+            executions: config.admin.executions,
             ending: AtomicBool::new(false),
         }
     }
@@ -162,7 +166,7 @@ impl Gateway {
         let own = Rc::new(Settings::clone(&settings));
         Rc::new(Self {
             settings: RefCell::new((settings, own)),
-            observers: Observers::new(shared.clone()),
+            observers: Observers::new(shared.clone(), load.clone()),
             shared,
             upstream: Upstream::new(idle),
             ids: RefCell::new(ExecutionIds::new()),
@@ -188,6 +192,11 @@ impl Gateway {
     /// This worker's way to the apps.
     pub fn upstream(&self) -> &Upstream {
         &self.upstream
+    }
+
+    /// The last executions of this worker.
+    pub fn executions(&self) -> Ref<'_, Executions> {
+        self.observers.executions()
     }
 
     /// What this worker has to do.

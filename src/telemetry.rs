@@ -1,8 +1,12 @@
 //! What the operator sees of the requests: numbers and lines.
 
 pub mod access_log;
+pub mod connections;
+pub mod executions;
 pub mod finished;
 mod human;
+pub mod latency;
+pub mod level;
 pub mod load;
 pub mod log;
 pub mod metrics;

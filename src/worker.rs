@@ -30,7 +30,7 @@ mod leisure;
 mod pace;
 
 pub use crew::Crew;
-use crew::{Handover, Member};
+use crew::{Handover, Member, QUESTIONS, Question};
 use housekeeping::keep_house;
 use idle::{Idle, rest, wake};
 
@@ -43,6 +43,7 @@ pub struct Worker {
     index: usize,
     crew: Arc<Crew>,
     inbox: mpsc::UnboundedReceiver<Handover>,
+    questions: mpsc::Receiver<Question>,
     listeners: Vec<Socket>,
     shared: Arc<Shared>,
     drain: Drain,
@@ -73,7 +74,8 @@ pub fn crew(
         .iter()
         .map(|_| {
             let (inbox, receiver) = mpsc::unbounded_channel();
-            (Member::new(inbox), receiver)
+            let (questions, asked) = mpsc::channel(QUESTIONS);
+            (Member::new(inbox, questions), (receiver, asked))
         })
         .unzip();
     let crew = Arc::new(Crew::new(members));
@@ -82,12 +84,12 @@ pub fn crew(
         .into_iter()
         .zip(inboxes)
         .enumerate()
-        .map(|(index, (listeners, inbox))| {
+        .map(|(index, (listeners, (inbox, questions)))| {
             let (drain, stop_accepting) = (Drain::new(), Drain::new());
             signals.drain.push(drain.clone());
             signals.stop_accepting.push(stop_accepting.clone());
             let (crew, shared, end) = (crew.clone(), shared.clone(), signals.end.clone());
-            Worker { index, crew, inbox, listeners, shared, drain, stop_accepting, end }
+            Worker { index, crew, inbox, questions, listeners, shared, drain, stop_accepting, end }
         })
         .collect();
     (crew, workers, signals)
@@ -145,6 +147,7 @@ impl Worker {
                     let Some(handed) = handed else { break };
                     take_over(handed, &gateway, &own, &self.drain);
                 }
+                Some(question) = self.questions.recv() => question(&gateway),
                 () = self.drain.begun() => break,
             }
         }
@@ -153,10 +156,15 @@ impl Worker {
         }
         // A colleague may have handed over a connection before he saw the signal.
         let rest = async {
-            while let Some(handed) = self.inbox.recv().await {
-                take_over(handed, &gateway, &own, &self.drain);
+            loop {
+                tokio::select! {
+                    Some(handed) = self.inbox.recv() => {
+                        take_over(handed, &gateway, &own, &self.drain);
+                    }
+                    Some(question) = self.questions.recv() => question(&gateway),
+                    else => std::future::pending::<()>().await,
+                }
             }
-            std::future::pending::<()>().await;
         };
         tokio::select! {
             biased;

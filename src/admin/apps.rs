@@ -1,4 +1,5 @@
-//! The apps as JSON: their hosts, their endpoints, and what they are at.
+//! The apps as JSON: their hosts, their endpoints, their limits, and what they
+//! are at.
 //!
 //! Read from the route table at the moment of asking, sorted by organization,
 //! name and port. Numbers are read one by one, so they may differ by a request.
@@ -7,15 +8,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{Path, RawQuery, State};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Admin;
-use super::large::Failed;
+use super::json;
+use super::problem::Problem;
+use crate::config::Protocol;
+use crate::config::load::RateLimit;
 use crate::gateway::Shared;
 use crate::upstream::app::{Endpoint, Route};
+
+mod page;
+
+use page::{Page, Total};
 
 #[derive(Serialize)]
 struct AppView<'a> {
@@ -29,13 +37,25 @@ struct AppView<'a> {
     concurrency: usize,
     /// The same for each endpoint.
     endpoint_concurrency: u32,
+    /// Requests that may wait for the app.
+    queue_limit: usize,
+    /// How often all callers together may call it.
+    rate_limit: Option<RateLimitView>,
     ports: Vec<PortView<'a>>,
+}
+
+#[derive(Serialize)]
+struct RateLimitView {
+    requests: u32,
+    per_seconds: f64,
+    burst: u32,
 }
 
 #[derive(Serialize)]
 struct PortView<'a> {
     port: u16,
     host: &'a str,
+    protocol: &'static str,
     #[serde(flatten)]
     load: Load,
     endpoints: Vec<EndpointView>,
@@ -59,6 +79,9 @@ struct EndpointView {
     /// It gets nothing new while another is ready.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     draining: bool,
+    /// It accepted no connection when one was last tried.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    refusing: bool,
     in_flight: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     ejected: Option<EjectedView>,
@@ -72,52 +95,53 @@ struct EjectedView {
     seconds_left: f32,
 }
 
-/// RFC 9457.
-#[derive(Serialize)]
-struct Problem {
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: String,
-}
-
 /// `GET /apps`.
-pub(super) async fn list(State(admin): State<Admin>) -> Result<Response, Failed> {
-    let shared = admin.shared.clone();
+pub(super) async fn list(
+    State(admin): State<Admin>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let page = Page::asked(query.as_deref().unwrap_or_default())?;
+    let (shared, total) = (admin.shared.clone(), Total::default());
+    let counted = total.clone();
     let content = admin.places.make(move || {
-        let routes = sorted(&shared);
-        line(&by_app(&routes).map(AppView::of).collect::<Vec<_>>())
+        let (routes, queue) = (sorted(&shared), queue_limit(&shared));
+        let apps = page.cut(by_app(&routes), &counted);
+        json::line(&apps.into_iter().map(|app| AppView::of(app, queue)).collect::<Vec<_>>())
     });
-    Ok(([(header::CONTENT_TYPE, "application/json")], content.await?).into_response())
+    let content = content.await?;
+    let mut headers = HeaderMap::new();
+    total.write(&mut headers);
+    Ok((json::TYPE, headers, content).into_response())
 }
 
 /// `GET /apps/{organization}/{name}`.
 pub(super) async fn one(
     State(admin): State<Admin>,
     Path((organization, name)): Path<(String, String)>,
-) -> Result<Response, Failed> {
-    let mut routes = admin.shared.routes.routes();
+) -> Result<Response, Problem> {
+    let routes = of_app(&admin.shared, &organization, &name)?;
+    json::answer(&AppView::of(&routes, queue_limit(&admin.shared)))
+}
+
+/// The routes of one app, by port.
+pub(super) fn of_app(
+    shared: &Shared,
+    organization: &str,
+    name: &str,
+) -> Result<Vec<Arc<Route>>, Problem> {
+    let mut routes = shared.routes.routes();
     routes.retain(|route| {
         route.app.organization.as_str() == organization && route.app.name.as_str() == name
     });
     if routes.is_empty() {
-        return not_found(&organization, &name);
+        // What is no name of an app is not repeated.
+        let app = format!("{organization}/{name}").parse::<crate::ids::AppId>();
+        let app = app.map_or_else(|_| "of that name".to_owned(), |app| app.to_string());
+        let detail = format!("there is no app {app} here; /apps lists them");
+        return Err(Problem::not_found(detail));
     }
     routes.sort_by_key(|route| route.port);
-    let content = line(&AppView::of(&routes)).map_err(|_error| Failed)?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], content).into_response())
-}
-
-fn not_found(organization: &str, name: &str) -> Result<Response, Failed> {
-    let status = StatusCode::NOT_FOUND;
-    let problem = Problem {
-        r#type: "about:blank",
-        title: "Not Found",
-        status: status.as_u16(),
-        detail: format!("there is no app {organization}/{name} here; /apps lists them"),
-    };
-    let content = line(&problem).map_err(|_error| Failed)?;
-    Ok((status, [(header::CONTENT_TYPE, "application/problem+json")], content).into_response())
+    Ok(routes)
 }
 
 /// Every route, sorted by app and port.
@@ -130,6 +154,10 @@ pub(super) fn sorted(shared: &Shared) -> Vec<Arc<Route>> {
 /// The routes of one app after the other; none of the slices is empty.
 pub(super) fn by_app(routes: &[Arc<Route>]) -> impl Iterator<Item = &[Arc<Route>]> {
     routes.chunk_by(|a, b| a.app == b.app)
+}
+
+fn queue_limit(shared: &Shared) -> usize {
+    shared.settings.load().limits.app_queue
 }
 
 impl Load {
@@ -149,18 +177,28 @@ pub(super) fn oldest_wait(app: &[Arc<Route>]) -> Duration {
 }
 
 impl<'a> AppView<'a> {
-    fn of(app: &'a [Arc<Route>]) -> Self {
-        let (id, turns) = (app.first().map(|route| &route.app), app.first().map(|one| &one.turns));
-        let concurrency = turns.map(|turns| turns.concurrency()).unwrap_or_default();
+    fn of(app: &'a [Arc<Route>], queue_limit: usize) -> Self {
+        let first = app.first();
+        let concurrency = first.map(|route| route.turns.concurrency()).unwrap_or_default();
+        let rate = first.and_then(|route| route.rate.as_ref());
         Self {
-            organization: id.map_or("", |id| id.organization.as_str()),
-            name: id.map_or("", |id| id.name.as_str()),
+            organization: first.map_or("", |route| route.app.organization.as_str()),
+            name: first.map_or("", |route| route.app.name.as_str()),
             load: Load::of(app),
             oldest_wait_seconds: oldest_wait(app).as_secs_f64(),
             concurrency: concurrency.app,
             endpoint_concurrency: concurrency.endpoint,
+            queue_limit,
+            rate_limit: rate.map(|rate| RateLimitView::of(rate.rate())),
             ports: app.iter().map(PortView::of).collect(),
         }
+    }
+}
+
+impl RateLimitView {
+    fn of(rate: &RateLimit) -> Self {
+        let RateLimit { requests, per, burst } = *rate;
+        Self { requests, per_seconds: per.as_secs_f64(), burst }
     }
 }
 
@@ -169,6 +207,11 @@ impl<'a> PortView<'a> {
         Self {
             port: route.port,
             host: route.host.as_str(),
+            protocol: match route.protocol {
+                Protocol::Http1 => "http1",
+                Protocol::H2c => "h2c",
+                Protocol::Auto => "auto",
+            },
             load: Load::of(std::slice::from_ref(route)),
             endpoints: route.endpoints.iter().map(|endpoint| EndpointView::of(endpoint)).collect(),
         }
@@ -181,6 +224,7 @@ impl EndpointView {
             address: endpoint.address(),
             ready: endpoint.is_ready(),
             draining: endpoint.is_draining(),
+            refusing: endpoint.is_refusing(),
             in_flight: endpoint.in_flight(),
             ejected: endpoint.outlier().ejected().map(|ejected| EjectedView {
                 reason: ejected.fault.label(),
@@ -188,11 +232,4 @@ impl EndpointView {
             }),
         }
     }
-}
-
-/// JSON with a line feed, which a terminal wants.
-fn line(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    let mut content = serde_json::to_vec(value)?;
-    content.push(b'\n');
-    Ok(content)
 }

@@ -1,13 +1,18 @@
-//! Who may be addressed here: an IP address or `localhost`, never another name.
+//! Who may be addressed here, and by whose pages: an IP address or `localhost`,
+//! never another name, and never another origin's script.
 //!
 //! A web page can make its own name resolve to 127.0.0.1 and then read this
 //! listener through a browser on the operator's machine (DNS rebinding). The
-//! browser still sends the page's name in `Host`, and that is refused.
+//! browser still sends the page's name in `Host`, and that is refused. It can
+//! also ask this listener by its address, blindly, to change something: then
+//! the browser sends `Origin` or `Sec-Fetch-Site`, and that is refused, too.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use axum::http::{Request, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
+
+use super::problem::Problem;
 
 /// Why a request is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,26 +21,31 @@ pub(super) enum Refusal {
     NotOneHost,
     /// The host is a name.
     Name,
+    /// A page of somebody else asks.
+    CrossOrigin,
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self {
-            Self::NotOneHost => {
-                (StatusCode::BAD_REQUEST, "a request needs exactly one Host field\n")
-            }
-            Self::Name => (
+            Self::NotOneHost => Problem::bad_request("a request needs exactly one Host field"),
+            Self::Name => Problem::new(
                 StatusCode::MISDIRECTED_REQUEST,
                 "this listener answers only when Host is an IP address or localhost, so that no \
                  web page can reach it by a name of its own (DNS rebinding); ask by address, or \
-                 send `Host: localhost`\n",
+                 send `Host: localhost`",
+            ),
+            Self::CrossOrigin => Problem::new(
+                StatusCode::FORBIDDEN,
+                "a web page of another origin asks; this listener answers only its own",
             ),
         }
         .into_response()
     }
 }
 
-/// Passes requests whose every authority is an address or `localhost`.
+/// Passes requests whose every authority is an address or `localhost`, and that no page of another
+/// origin makes.
 pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     let mut fields = request.headers().get_all(header::HOST).iter();
     let field = match (fields.next(), fields.next()) {
@@ -46,7 +56,29 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     let field_passes = field.is_none_or(|field| field.to_str().is_ok_and(is_address_or_localhost));
     let target = request.uri().authority();
     let target_passes = target.is_none_or(|target| is_address_or_localhost(target.as_str()));
-    if field_passes && target_passes { Ok(()) } else { Err(Refusal::Name) }
+    if !field_passes || !target_passes {
+        return Err(Refusal::Name);
+    }
+    if is_own(request.method(), request.headers(), field) {
+        Ok(())
+    } else {
+        Err(Refusal::CrossOrigin)
+    }
+}
+
+/// Whether the request comes from no page, or from one that this listener served.
+///
+/// `Origin` goes with whatever a page may read, or may change; reading blindly, as an `<img>` does,
+/// tells the page nothing. `Sec-Fetch-Site` is there where a browser leaves `Origin` out.
+fn is_own(method: &Method, headers: &HeaderMap, host: Option<&HeaderValue>) -> bool {
+    let host = host.map(HeaderValue::as_bytes).unwrap_or_default();
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let origin_passes = origins.all(|origin| {
+        origin.as_bytes().strip_prefix(b"http://").is_some_and(|own| own.eq_ignore_ascii_case(host))
+    });
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    let reads = method == Method::GET || method == Method::HEAD;
+    origin_passes && (reads || sites.all(|site| site == "same-origin" || site == "none"))
 }
 
 /// `authority` is `host[:port]` as RFC 3986 section 3.2 writes it.
@@ -134,5 +166,33 @@ mod tests {
         assert_eq!(passed, Ok(()));
         let refused = check(&request(Version::HTTP_11, "http://evil.example/", &["localhost"]));
         assert_eq!(refused, Err(Refusal::Name));
+    }
+
+    #[test]
+    fn a_page_of_another_origin_is_refused_and_the_own_is_not() {
+        let from = |method: &Method, name: &'static str, value: &'static str| {
+            let request = Request::builder().method(method).header("host", "127.0.0.1:9090");
+            check(&request.header(name, value).body(()).expect("a request"))
+        };
+        for method in [Method::GET, Method::PUT] {
+            assert_eq!(from(&method, "origin", "http://127.0.0.1:9090"), Ok(()));
+            for origin in [
+                "http://127.0.0.1:9091",
+                "https://127.0.0.1:9090",
+                "http://evil.example",
+                "http://127.0.0.1:9090.evil.example",
+                "null",
+                "",
+            ] {
+                assert_eq!(from(&method, "origin", origin), Err(Refusal::CrossOrigin), "{origin}");
+            }
+        }
+        for site in ["same-origin", "none"] {
+            assert_eq!(from(&Method::PUT, "sec-fetch-site", site), Ok(()), "{site}");
+        }
+        for site in ["cross-site", "same-site", "new-word"] {
+            assert_eq!(from(&Method::PUT, "sec-fetch-site", site), Err(Refusal::CrossOrigin));
+            assert_eq!(from(&Method::GET, "sec-fetch-site", site), Ok(()), "a link leads here");
+        }
     }
 }

@@ -7,16 +7,16 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::problem::Problem;
 
 /// Large answers at once; more wait for a place.
 const AT_ONCE: usize = 4;
 
 /// Places for large answers.
 #[derive(Clone)]
-pub(super) struct Places(Arc<Semaphore>);
+pub struct Places(Arc<Semaphore>);
 
 /// An answer and its place.
 struct Large {
@@ -30,18 +30,9 @@ impl AsRef<[u8]> for Large {
     }
 }
 
-/// The answer could not be made.
-#[derive(Debug)]
-pub(super) struct Failed;
-
-impl IntoResponse for Failed {
-    fn into_response(self) -> Response {
-        (StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written\n").into_response()
-    }
-}
-
 impl Places {
-    pub(super) fn new() -> Self {
+    /// As many as there are.
+    pub fn new() -> Self {
         Self(Arc::new(Semaphore::new(AT_ONCE)))
     }
 
@@ -49,14 +40,20 @@ impl Places {
     pub(super) async fn make<E: Send + 'static>(
         &self,
         make: impl FnOnce() -> Result<Vec<u8>, E> + Send + 'static,
-    ) -> Result<Bytes, Failed> {
-        let place = self.0.clone().acquire_owned().await.map_err(|_closed| Failed)?;
+    ) -> Result<Bytes, Problem> {
+        let place = self.0.clone().acquire_owned().await.map_err(|_closed| Problem::failed())?;
         tokio::task::spawn_blocking(move || {
-            let content = make().map_err(|_error| Failed)?;
+            let content = make().map_err(|_error| Problem::failed())?;
             Ok(Bytes::from_owner(Large { content, _place: place }))
         })
         .await
-        .map_err(|_panicked| Failed)?
+        .map_err(|_panicked| Problem::failed())?
+    }
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -12,7 +12,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
 use super::Admin;
-use super::large::Failed;
+use super::problem::Problem;
 
 mod collector;
 mod family;
@@ -30,7 +30,7 @@ pub(super) enum Format {
 pub(super) async fn show(
     State(admin): State<Admin>,
     headers: HeaderMap,
-) -> Result<Response, Failed> {
+) -> Result<Response, Problem> {
     let format = Format::wanted(&headers);
     let places = admin.places.clone();
     let content = places.make(move || write(admin, format).map(String::into_bytes)).await?;

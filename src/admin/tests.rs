@@ -65,7 +65,17 @@ impl Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let certificates = Arc::new(Certificates::default());
-        let admin = Admin::new(shared.clone(), crew.clone(), state.clone(), certificates.clone());
+        let config = Config::new(Domain::default());
+        let admin = Admin {
+            shared: shared.clone(),
+            crew: crew.clone(),
+            state: state.clone(),
+            certificates: certificates.clone(),
+            config: Arc::new(arc_swap::ArcSwap::from_pointee(config)),
+            log_level: None,
+            places: Places::new(),
+            events: Events::default(),
+        };
         let task = tokio::spawn(serve(listener, admin, Drain::new())).abort_handle();
         let gateway = Self { shared, crew, state, certificates, address, task };
         gateway.route("hello-acme.ignite.dodil.cloud").endpoints[1].set_ready(false);
@@ -185,8 +195,9 @@ async fn apps_are_listed_in_order_with_what_they_are_at() {
     let hello = json!({
         "organization": "acme", "name": "hello", "in_flight": 2, "waiting": 1, "demand": 3,
         "oldest_wait_seconds": 0.0, "concurrency": 0, "endpoint_concurrency": 0,
+        "queue_limit": 1024, "rate_limit": null,
         "ports": [{
-            "port": 80, "host": "hello-acme.ignite.dodil.cloud",
+            "port": 80, "host": "hello-acme.ignite.dodil.cloud", "protocol": "http1",
             "in_flight": 2, "waiting": 1, "demand": 3,
             "endpoints": [
                 { "address": "127.0.0.1:3000", "ready": true, "in_flight": 1 },
@@ -208,6 +219,70 @@ async fn apps_are_listed_in_order_with_what_they_are_at() {
 }
 
 #[tokio::test]
+async fn apps_come_in_pages_each_of_which_names_the_next() {
+    let gateway = Gateway::start().await;
+    let names = |reply: &Reply| {
+        let apps = reply.json();
+        let name = |app: &Value| app["name"].as_str().expect("a name").to_owned();
+        apps.as_array().expect("a list").iter().map(name).collect::<Vec<_>>()
+    };
+    let first = gateway.get("/apps?limit=2").await;
+    assert_eq!(names(&first), ["hello", "nowhere"]);
+    assert_eq!(first.header("x-total-count"), Some("3"));
+    let next = "/apps?limit=2&after=acme/nowhere";
+    assert_eq!(first.header("link"), Some(&*format!("<{next}>; rel=\"next\"")));
+    let last = gateway.get(next).await;
+    assert_eq!((names(&last), last.header("link")), (vec!["my-data-processor".to_owned()], None));
+    assert_eq!(last.header("x-total-count"), Some("3"));
+
+    let found = gateway.get("/apps?search=ACME%2Fh").await;
+    assert_eq!(
+        (names(&found), found.header("x-total-count")),
+        (vec!["hello".to_owned()], Some("1"))
+    );
+    let by_host = gateway.get("/apps?search=-8080.ignite&limit=1").await;
+    assert_eq!((names(&by_host), by_host.header("link")), (vec!["my-data-processor".into()], None));
+    assert_eq!(gateway.get("/apps?search=none").await.json(), json!([]));
+    assert_eq!(gateway.get("/apps?after=zebra/z").await.json(), json!([]));
+    let wrong = gateway.get("/apps?page=2").await;
+    assert_eq!((wrong.status, &wrong.json()["status"]), (400, &json!(400)));
+}
+
+#[tokio::test]
+async fn the_configuration_in_force_is_shown_whole() {
+    let gateway = Gateway::start().await;
+    let config = gateway.get("/config").await.json();
+    assert_eq!(config["timeouts"]["header"], "10s");
+    assert_eq!(config["limits"]["queue"], 65_536);
+    assert_eq!(config["app"], json!([]));
+}
+
+#[tokio::test]
+async fn connections_are_counted_by_worker_protocol_and_state() {
+    let gateway = Gateway::start().await;
+    let worker = gateway.crew.metrics().nth(1).expect("two workers");
+    let counts = &worker.load.connections;
+    (0..3).for_each(|_| counts.http1.up());
+    let (_busy, _upgraded) = (counts.http1_busy.enter(), counts.upgraded.enter());
+    counts.http2.up();
+    let connections = gateway.get("/connections").await.json();
+    assert_eq!((&connections["open"], &connections["limit"]), (&json!(0), &json!(65_536)));
+    let workers = connections["workers"].as_array().expect("a list");
+    assert_eq!(workers[1]["http1"], json!({ "idle": 2, "active": 1, "upgraded": 1 }));
+    assert_eq!(workers[1]["http2"], json!({ "idle": 1, "active": 0 }));
+    assert_eq!(workers[0]["http1"], json!({ "idle": 0, "active": 0, "upgraded": 0 }));
+}
+
+#[tokio::test]
+async fn the_log_level_of_an_embedded_gateway_is_not_its_own() {
+    let gateway = Gateway::start().await;
+    assert_eq!(gateway.get("/log-level").await.status, 501);
+    let other = "Origin: http://evil.example\r\nContent-Length: 0\r\n";
+    let refused = gateway.ask("PUT", "/log-level", other).await;
+    assert_eq!((refused.status, &refused.json()["status"]), (403, &json!(403)));
+}
+
+#[tokio::test]
 async fn an_app_that_is_not_there_is_a_problem() {
     let gateway = Gateway::start().await;
     let reply = gateway.get("/apps/acme/missing").await;
@@ -223,14 +298,16 @@ async fn the_index_names_every_path_and_other_paths_and_methods_are_refused() {
     let gateway = Gateway::start().await;
     let index = gateway.get("/").await;
     assert_eq!(index.status, 200);
-    for path in ["/livez", "/readyz", "/metrics", "/apps"] {
+    for path in ["/livez", "/readyz", "/metrics", "/apps", "/config", "/connections"] {
         assert!(index.body.contains(&format!("\n{path} ")), "{path}");
         assert_eq!(gateway.ask("HEAD", path, "").await.body, "");
         let refused = gateway.ask("POST", path, "Content-Length: 0\r\n").await;
         assert_eq!((refused.status, refused.header("allow")), (405, Some("GET,HEAD")), "{path}");
+        assert_eq!(refused.json()["status"], 405, "{path}");
     }
     for path in ["/nothing", "/apps/", "/apps/acme", "/livez/", "/apps/a/b/c"] {
-        assert_eq!(gateway.get(path).await.status, 404, "{path}");
+        let reply = gateway.get(path).await;
+        assert_eq!((reply.status, &reply.json()["title"]), (404, &json!("Not Found")), "{path}");
     }
     assert_eq!(index.header("cache-control"), Some("no-store"));
     assert_eq!(index.header("x-content-type-options"), Some("nosniff"));

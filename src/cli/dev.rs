@@ -66,7 +66,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = arguments.settings()?;
-    let _logging = log::start(LogFormat::Text);
+    let logging = log::start(LogFormat::Text);
     super::runtime().build().map_err(Failure::running)?.block_on(async {
         let (commands, receiver) = mpsc::channel::<Command>(8);
         // Before the app starts: no signal may leave it behind.
@@ -74,7 +74,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let hangups = signals::drain_on_hangup(commands).map_err(Failure::running)?;
         tokio::spawn(interrupts);
         tokio::spawn(hangups);
-        let platform = platform::bind(settings).map_err(refused)?;
+        let mut platform = platform::bind(settings).map_err(refused)?;
+        platform.set_log_level(logging.level().clone());
         platform.run(receiver).await.map_err(Failure::running)
     })
 }

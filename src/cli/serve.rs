@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Read before it is loaded: a change in between is noticed when the watch begins.
     let known = std::fs::read(&arguments.config).ok();
     let loaded = file::load(&arguments.config, file::environment()).map_err(Failure::usage)?;
-    let _logging = log::start(loaded.config.access_log.format);
+    let logging = log::start(loaded.config.access_log.format);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -50,7 +50,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let (commands, receiver) = mpsc::channel::<Command>(8);
         signals::forward(commands.clone(), arguments.config.clone()).map_err(Failure::running)?;
         let surroundings = surroundings(arguments, passed).await.map_err(refused)?;
-        let bound = app::bind_among(loaded.config, surroundings).map_err(refused)?;
+        let mut bound = app::bind_among(loaded.config, surroundings).map_err(refused)?;
+        bound.set_log_level(logging.level().clone());
         for address in bound.addresses() {
             tracing::info!(%address, "listening");
         }

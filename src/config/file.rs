@@ -187,7 +187,14 @@ fn listeners<'a>(
 fn admin(section: &Section<'_>, report: &mut Report) -> (Admin, Option<Place>) {
     let place = section.given("address", report).map(|given| given.place);
     let address = section.read("address", report, value::address);
-    (address.map_or_else(Admin::default, |address| Admin { address }), place)
+    let executions =
+        section.read("executions", report, |given| value::count(given, &(0..=1_000_000)));
+    let default = Admin::default();
+    let admin = Admin {
+        address: address.unwrap_or(default.address),
+        executions: executions.unwrap_or(default.executions),
+    };
+    (admin, place)
 }
 
 fn timeouts(section: &Section<'_>, report: &mut Report) -> Timeouts {

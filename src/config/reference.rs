@@ -73,6 +73,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     row("admin", "address", "\"127.0.0.1:9090\"", "The address to bind; port 0: any free port."),
     row(
+        "admin",
+        "executions",
+        "10000",
+        "The last executions that are kept to be looked up by their ids, all workers together: 0 to \
+         1000000, some 500 bytes each.",
+    ),
+    row(
         "timeouts",
         "handshake",
         "\"10s\"",

@@ -28,6 +28,7 @@ use crate::config::tls::Tls;
 use crate::config::{Config, Listener};
 use crate::discovery;
 use crate::ids::HostName;
+use crate::telemetry::level::LogLevel;
 use crate::upstream::app::Route;
 
 /// Why the platform ended.
@@ -149,6 +150,11 @@ fn register(bound: &Bound, config: &Config) -> Vec<Arc<Route>> {
 }
 
 impl Platform {
+    /// Lets the operator's listener change which log lines are written.
+    pub fn set_log_level(&mut self, level: LogLevel) {
+        self.bound.set_log_level(level);
+    }
+
     /// Runs until the first command, which stops everything in order. A second
     /// one ends everything at once.
     pub async fn run(self, mut commands: mpsc::Receiver<Command>) -> Result<(), RunError> {

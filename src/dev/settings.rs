@@ -150,7 +150,7 @@ impl Settings {
         Ok(Config {
             workers: WORKERS,
             listeners: vec![listen],
-            admin: Admin { address: self.admin },
+            admin: Admin { address: self.admin, ..Admin::default() },
             timeouts: Timeouts { drain_delay: Duration::ZERO, drain: DRAIN, ..Timeouts::default() },
             access_log: AccessLog { format: LogFormat::Text, ..AccessLog::default() },
             apps: vec![app],

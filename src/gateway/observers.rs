@@ -3,12 +3,15 @@
 //! Each is one line of [`Observers::tell`], runs on the request's own thread, and
 //! may neither block nor lock nor allocate there.
 
+use std::cell::{Ref, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Shared;
+use super::overload::Load;
 use crate::telemetry::access_log;
+use crate::telemetry::executions::Executions;
 use crate::telemetry::finished::Finished;
 use crate::upstream::app::Route;
 
@@ -16,12 +19,20 @@ use crate::upstream::app::Route;
 #[derive(Debug)]
 pub struct Observers {
     shared: Arc<Shared>,
+    load: Rc<Load>,
+    executions: RefCell<Executions>,
 }
 
 impl Observers {
     /// Those of a worker.
-    pub fn new(shared: Arc<Shared>) -> Rc<Self> {
-        Rc::new(Self { shared })
+    pub fn new(shared: Arc<Shared>, load: Rc<Load>) -> Rc<Self> {
+        let executions = Executions::new(shared.executions.div_ceil(load.workers()));
+        Rc::new(Self { shared, load, executions: RefCell::new(executions) })
+    }
+
+    /// The last executions of this worker.
+    pub fn executions(&self) -> Ref<'_, Executions> {
+        self.executions.borrow()
     }
 
     /// What all workers share.
@@ -45,6 +56,8 @@ impl Observers {
         };
         let bytes = (finished.bytes_in, finished.bytes_out);
         metrics.end(finished.method, finished.status, finished.took, bytes);
+        self.load.latency(finished);
+        self.executions.borrow_mut().keep(finished);
         if logged {
             access_log::write(finished);
         }

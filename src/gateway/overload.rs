@@ -15,6 +15,8 @@ use std::time::Duration;
 use super::{Settings, Shared};
 use crate::clock::Instant;
 use crate::error::{Error, Overload};
+use crate::telemetry::connections::Connections;
+use crate::telemetry::finished::Finished;
 use crate::telemetry::load::WorkerLoad;
 
 mod lag;
@@ -64,6 +66,23 @@ impl Load {
     /// A worker without colleagues.
     pub fn alone() -> Rc<Self> {
         Self::new(Arc::default(), Vec::new())
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.others.len() + 1
+    }
+
+    /// A request has ended. One that changed its protocol went on as long as it liked.
+    pub fn latency(&self, finished: &Finished<'_>) {
+        if finished.status != Some(101) {
+            self.own.latency.add(finished.took);
+        }
+    }
+
+    /// The worker's connections, counted.
+    pub fn connections(&self) -> &Connections {
+        &self.own.connections
     }
 
     /// Takes one more request, counted where there is a limit, or refuses it.

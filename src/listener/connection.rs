@@ -27,6 +27,7 @@ use crate::io::{Stride, expected_next};
 use crate::message::{Request, Upgrade};
 use crate::shutdown::DrainWatch;
 use bytes::BytesMut;
+use http::StatusCode;
 
 mod gone;
 mod linger;
@@ -112,11 +113,14 @@ async fn serve_from<S: Transport>(
     mut drain: DrainWatch,
 ) -> Option<(S, Rc<Peer>)> {
     let mut connection = Rc::new(Connection::new(stream));
+    let counts = gateway.load().connections();
+    let open = counts.http1.enter();
     loop {
         // In boxes of their own, what requests need and all that is rare: it would otherwise be
         // part of every idle connection.
         let rest = match connection.next(&gateway, wait, &mut drain).await {
             Next::Request(head) => {
+                let _busy = counts.http1_busy.enter();
                 Box::pin(connection.answer_all(head, &peer, &gateway, &mut drain)).await
             }
             Next::Rest(rest) => rest,
@@ -137,6 +141,7 @@ async fn serve_from<S: Transport>(
                 let connection = Rc::into_inner(connection)?;
                 let (stream, input) = (connection.stream, connection.inbound);
                 let (stream, input) = (stream.into_inner(), input.into_inner().buffer);
+                drop(open);
                 Box::pin(super::http2::serve(stream, input, peer, gateway, drain)).await;
                 return None;
             }
@@ -258,6 +263,8 @@ impl<S: Transport> Connection<S> {
         };
         // Read only now: the signal may have come while the app worked.
         call.keep_alive &= !drain.is_unwanted() || (drain.is_patient() && self.has_pipelined());
+        let switched = response.status == StatusCode::SWITCHING_PROTOCOLS;
+        let _upgraded = switched.then(|| gateway.load().connections().upgraded.enter());
         let refused = record.is_of_a_late_worker();
         let end = self.respond(response, record, call, settings).await;
         if refused && end == End::KeepAlive {

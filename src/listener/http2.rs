@@ -41,6 +41,7 @@ pub async fn serve<S: Transport>(
     drain: DrainWatch,
 ) {
     let settings = gateway.settings();
+    gateway.load().connections().http2.up();
     let session = Session::new(Role::Server, own(&settings), limits(&settings));
     let mut connection = Connection {
         wire: Wire::new(stream, input),
@@ -50,6 +51,7 @@ pub async fn serve<S: Transport>(
         gateway,
         drain,
         stage: Stage::Open,
+        busy: false,
         begun: Deadline::new(),
         idle: Deadline::new(),
         parked: false,
@@ -81,6 +83,8 @@ struct Connection<S> {
     gateway: Rc<Gateway>,
     drain: DrainWatch,
     stage: Stage,
+    /// A request is under way.
+    busy: bool,
     /// For a preface or a field block to come whole.
     begun: Deadline,
     idle: Deadline,
@@ -91,6 +95,18 @@ struct Connection<S> {
 impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
         self.session.close();
+        self.set_busy(false);
+        self.gateway.load().connections().http2.down();
+    }
+}
+
+impl<S> Connection<S> {
+    fn set_busy(&mut self, busy: bool) {
+        if self.busy != busy {
+            self.busy = busy;
+            let counts = self.gateway.load().connections();
+            if busy { counts.http2_busy.up() } else { counts.http2_busy.down() }
+        }
     }
 }
 
@@ -162,6 +178,7 @@ impl<S: Transport> Connection<S> {
     /// What time and the gateway's own end ask for.
     fn poll_stage(&mut self, cx: &mut Context<'_>, settings: &Settings) {
         let active = self.session.active() > 0;
+        self.set_busy(active);
         if self.session.is_settled() && !self.session.is_in_block() {
             self.begun.clear();
         } else {

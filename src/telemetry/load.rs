@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::connections::Connections;
+use super::latency::Latency;
 use super::metrics::{Durations, Histogram};
 use crate::error::Overload;
 
@@ -17,6 +19,10 @@ pub struct WorkerLoad {
     refusing: AtomicU32,
     shed: [AtomicU64; Overload::ALL.len()],
     lag: Histogram,
+    /// Whose connections it serves.
+    pub connections: Connections,
+    /// How long its requests take.
+    pub latency: Latency,
 }
 
 impl WorkerLoad {

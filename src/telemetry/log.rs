@@ -8,10 +8,10 @@ use std::io::IsTerminal;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+use tracing_subscriber::{Layer as _, fmt};
 
-use super::access_log::TARGET;
 use super::human::Human;
+use super::level::LogLevel;
 use crate::config::LogFormat;
 
 /// Lines that may wait for a slow reader.
@@ -19,7 +19,15 @@ const QUEUE: usize = 65_536;
 
 /// Keeps the writing thread; dropping it writes what is queued.
 pub struct Logging {
+    level: LogLevel,
     _guard: WorkerGuard,
+}
+
+impl Logging {
+    /// Which lines are written.
+    pub fn level(&self) -> &LogLevel {
+        &self.level
+    }
 }
 
 /// Starts logging to standard output; `RUST_LOG` chooses the level, `info` without it.
@@ -31,10 +39,7 @@ pub fn start(format: LogFormat) -> Logging {
         .lossy(true)
         .thread_name("log")
         .finish(std::io::stdout());
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        let access = if format == LogFormat::Off { "off" } else { "info" };
-        EnvFilter::new(format!("info,{TARGET}={access}"))
-    });
+    let level = LogLevel::from_environment(format != LogFormat::Off);
     let terminal = std::io::stdout().is_terminal();
     let layer = fmt::layer().with_writer(writer);
     let layer = if is_json(format, terminal) {
@@ -42,10 +47,10 @@ pub fn start(format: LogFormat) -> Logging {
     } else {
         layer.event_format(Human::default()).with_ansi(colour()).boxed()
     };
-    if tracing_subscriber::registry().with(filter).with(layer).try_init().is_ok() {
+    if tracing_subscriber::registry().with(level.layer()).with(layer).try_init().is_ok() {
         log_panics();
     }
-    Logging { _guard: guard }
+    Logging { level, _guard: guard }
 }
 
 /// A panic is a line like any other, on one line whatever it says, instead of text on standard

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
+use crate::gateway::Gateway;
 use crate::gateway::overload::Load;
 use crate::listener::Listener;
 use crate::listener::per_client::PerClient;
@@ -20,6 +21,12 @@ pub(super) struct Handover {
     pub(super) address: SocketAddr,
     pub(super) listener: Arc<Listener>,
 }
+
+/// What a worker is asked by somebody who is none; it answers between two requests.
+pub(super) type Question = Box<dyn FnOnce(&Gateway) + Send>;
+
+/// Questions that may wait for one worker.
+pub(super) const QUESTIONS: usize = 64;
 
 /// What the workers know of each other.
 pub struct Crew {
@@ -35,15 +42,19 @@ pub(super) struct Member {
     pub(super) load: AtomicUsize,
     pub(super) metrics: Arc<WorkerMetrics>,
     pub(super) inbox: mpsc::UnboundedSender<Handover>,
+    pub(super) questions: mpsc::Sender<Question>,
     /// When it was last seen at work, in milliseconds of the crew's life.
     pub(super) seen: AtomicU64,
 }
 
 impl Member {
     /// A worker that has no connection yet.
-    pub(super) fn new(inbox: mpsc::UnboundedSender<Handover>) -> Self {
+    pub(super) fn new(
+        inbox: mpsc::UnboundedSender<Handover>,
+        questions: mpsc::Sender<Question>,
+    ) -> Self {
         let (load, seen) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Self { load, metrics: Arc::default(), inbox, seen }
+        Self { load, metrics: Arc::default(), inbox, questions, seen }
     }
 }
 
@@ -71,6 +82,33 @@ impl Crew {
     /// Milliseconds of its life.
     pub(super) fn age(&self) -> u64 {
         u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Asks every worker for something that it alone can read; nothing if one does not answer in
+    /// time. What is asked keeps its requests waiting.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl Fn(&Gateway) -> T + Clone + Send + 'static,
+        limit: Duration,
+    ) -> Option<Vec<T>> {
+        let mut answers = Vec::new();
+        for member in &self.members {
+            let (sender, answer) = oneshot::channel();
+            let question = question.clone();
+            let asked = member.questions.try_send(Box::new(move |gateway| {
+                let _ = sender.send(question(gateway));
+            }));
+            asked.ok()?;
+            answers.push(answer);
+        }
+        let all = async {
+            let mut told = Vec::new();
+            for answer in answers {
+                told.push(answer.await.ok()?);
+            }
+            Some(told)
+        };
+        tokio::time::timeout(limit, all).await.ok()?
     }
 
     /// Each worker's counters.

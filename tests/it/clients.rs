@@ -45,11 +45,11 @@ fn content(length: u32) -> Vec<u8> {
 }
 
 /// A certificate that nobody but the test's own client would believe.
-struct Certificate(TempDir);
+pub struct Certificate(TempDir);
 
 impl Certificate {
     #[track_caller]
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("openssl");
         command
@@ -84,7 +84,7 @@ impl Certificate {
 }
 
 /// A gateway for `acme/hello` that speaks TLS.
-fn over_tls(
+pub fn over_tls(
     endpoint: SocketAddr,
     certificate: &Certificate,
     change: impl FnOnce(&mut Config),

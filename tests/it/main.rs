@@ -16,12 +16,14 @@
 )]
 
 mod aborts;
+mod admin;
 mod binary;
 mod bodies;
 mod clients;
 mod cold_start;
 mod concurrency;
 mod connections_per_client;
+mod dashboard;
 mod departures;
 mod draining;
 mod endpoints;

@@ -41,7 +41,7 @@ impl fmt::Debug for Exposition {
 
 impl Collector for Exposition {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Admin { shared, crew, state, certificates, places: _ } = &self.admin;
+        let Admin { shared, crew, state, certificates, .. } = &self.admin;
         let mut out = Writer::new(encoder, self.format);
         let routes = apps::sorted(shared);
         hosts(&mut out, &routes, &shared.unknown)?;

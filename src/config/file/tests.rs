@@ -129,7 +129,7 @@ fn every_setting_reaches_its_field() {
                 tls: None,
             })
             .to_vec(),
-        admin: Admin { address: "127.0.0.1:1".parse().unwrap() },
+        admin: Admin { address: "127.0.0.1:1".parse().unwrap(), ..Admin::default() },
         timeouts: Timeouts {
             handshake: seconds(8),
             header: Duration::from_millis(1),

@@ -245,7 +245,7 @@ pub fn settings() -> Config {
     let mut config = Config::new("ignite.test".parse().unwrap());
     config.workers = 1;
     config.listeners = vec![config::Listener::at((Ipv4Addr::LOCALHOST, 0).into())];
-    config.admin = config::Admin { address: (Ipv4Addr::LOCALHOST, 0).into() };
+    config.admin.address = (Ipv4Addr::LOCALHOST, 0).into();
     config.timeouts.drain_delay = Duration::ZERO;
     // How much this machine has to do beside the tests decides nothing.
     config.overload.target_lag = Duration::ZERO;
