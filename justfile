@@ -10,6 +10,10 @@ run *ARGS:
 test:
     cargo test
 
+# Each fuzz target for so many seconds, with inputs of the clock's own; TARGET is a part of a test's name.
+fuzz SECONDS TARGET="":
+    IGNITE_FUZZ_SECONDS={{SECONDS}} IGNITE_FUZZ_SEED=random cargo test --profile fuzz --test fuzz -- --nocapture {{TARGET}}
+
 # This gateway beside the peers that are installed.
 bench *ARGS:
     cargo bench --bench compare -- {{ARGS}}

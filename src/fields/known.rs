@@ -19,11 +19,12 @@ pub enum Known {
     Connection,
     /// `Keep-Alive`, RFC 2068 section 19.7.1.
     KeepAlive,
-    /// `Proxy-Connection`, `Proxy-Authenticate`, `Proxy-Authorization`: for this hop only.
+    /// `Proxy-Connection`, `Proxy-Authenticate`, `Proxy-Authorization`, and `HTTP2-Settings`, which
+    /// goes with an upgrade that is not passed on: for this hop only.
     HopByHop,
     /// `TE`, RFC 9110 section 10.1.4.
     Te,
-    /// `Upgrade`, RFC 9110 section 7.8, and `HTTP2-Settings`, which goes with it.
+    /// `Upgrade`, RFC 9110 section 7.8.
     Upgrade,
     /// `Trailer`, RFC 9110 section 6.6.2.
     Trailer,
@@ -92,7 +93,7 @@ impl Known {
             13 if is("authorization") => Self::Credentials,
             14 => is_one(&[
                 ("content-length", Self::ContentLength),
-                ("http2-settings", Self::Upgrade),
+                ("http2-settings", Self::HopByHop),
                 ("true-client-ip", Self::ForwardedOther),
             ]),
             16 => is_one(&[

@@ -150,7 +150,8 @@ fn take(buffer: &mut BytesMut, rest: &mut u64) -> Option<Bytes> {
 /// RFC 9112 section 7.1: hexadecimal digits, then nothing or an extension, then CRLF.
 fn take_chunk_size(buffer: &mut BytesMut) -> Result<Option<u64>, Malformed> {
     let Some(end) = memchr::memchr(b'\n', buffer) else {
-        return if buffer.len() > CHUNK_LINE { Err(Malformed::Chunk) } else { Ok(None) };
+        // Its CR may have come before its LF.
+        return if buffer.len() > CHUNK_LINE + 1 { Err(Malformed::Chunk) } else { Ok(None) };
     };
     let line = buffer.get(..end).and_then(|line| line.strip_suffix(b"\r"));
     let size = line.filter(|line| line.len() <= CHUNK_LINE).and_then(chunk_size);

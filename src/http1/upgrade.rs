@@ -105,6 +105,14 @@ mod tests {
     }
 
     #[test]
+    fn the_settings_of_an_upgrade_to_http2_are_no_protocol() {
+        let options = ("connection", "upgrade, http2-settings");
+        assert_eq!(asked_by(&[options, ("http2-settings", "websocket")]), None);
+        let beside = [options, ("upgrade", "websocket"), ("http2-settings", "AAMA")];
+        assert_eq!(asked_by(&beside).as_deref(), Some(&b"websocket"[..]));
+    }
+
+    #[test]
     fn content_before_a_switch_is_refused() {
         let fields = fields(&[("connection", "upgrade"), ("upgrade", "websocket")]);
         for framing in [Framing::Length(1), Framing::Chunked] {

@@ -197,10 +197,9 @@ impl<'a> Parts<'a> {
             return Err(Refusal::Malformed);
         }
         match Known::of(name) {
-            Known::Connection | Known::KeepAlive | Known::TransferEncoding => {
+            Known::Connection | Known::KeepAlive | Known::TransferEncoding | Known::Upgrade => {
                 return Err(Refusal::Malformed);
             }
-            Known::Upgrade if name == b"upgrade" => return Err(Refusal::Malformed),
             Known::HopByHop if name == b"proxy-connection" => return Err(Refusal::Malformed),
             Known::Te if !value.eq_ignore_ascii_case(b"trailers") => {
                 return Err(Refusal::Malformed);

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::telemetry::metrics::WorkerMetrics;
 
-mod header;
+pub mod header;
 
 pub use header::Malformed;
 

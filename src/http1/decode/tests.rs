@@ -76,6 +76,16 @@ fn chunk_sizes_that_parsers_disagree_about_are_refused() {
 }
 
 #[test]
+fn a_size_line_at_its_limit_is_taken_however_it_is_cut() {
+    let line = format!("5;{}", "a".repeat(CHUNK_LINE - 2));
+    let text = format!("{line}\r\nhello\r\n0\r\n\r\n");
+    for step in [text.len(), line.len(), line.len() + 1, 1] {
+        let (content, _, done, _) = decode(Framing::Chunked, text.as_bytes(), step).unwrap();
+        assert_eq!((content.as_slice(), done), (&b"hello"[..], true), "{step}");
+    }
+}
+
+#[test]
 fn trailers_are_bounded_and_strict() {
     for trailers in ["A: b\nC: d\r\n\r\n", " A: b\r\n\r\n", "A : b\r\n\r\n", "A: b\r\n c\r\n\r\n"] {
         let text = format!("0\r\n{trailers}");

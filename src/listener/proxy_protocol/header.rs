@@ -10,7 +10,7 @@ use thiserror::Error;
 
 /// No header of either form is longer. Version 2 could announce 64 KiB; its addresses take 232
 /// bytes at most, and the rest holds what senders say of a caller's certificate.
-pub(super) const LONGEST: usize = 4096;
+pub const LONGEST: usize = 4096;
 /// The longest line of version 1, its CRLF included: section 2.1.
 const LONGEST_LINE: usize = 107;
 
@@ -22,11 +22,11 @@ const FIXED: usize = 16;
 
 /// What a whole header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Header {
+pub struct Header {
     /// Its bytes; what follows them is the caller's.
-    pub(super) length: usize,
+    pub length: usize,
     /// Who called; `None` if that is unknown, or the sender speaks for itself.
-    pub(super) source: Option<SocketAddr>,
+    pub source: Option<SocketAddr>,
 }
 
 /// Why bytes are no PROXY header.
@@ -55,7 +55,7 @@ pub enum Malformed {
 /// Reads the header at the start of `bytes`; `None` while they are only a part of one.
 ///
 /// Never `None` for [`LONGEST`] bytes or more, so that reading comes to an end.
-pub(super) fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
+pub fn parse(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     if begins_like(bytes, SIGNATURE) {
         binary(bytes)
     } else if begins_like(bytes, LINE_START) {
