@@ -210,3 +210,46 @@ fn this_test_would_see_a_wrong_arrow() {
     assert!(wrong_arrow("gateway", "use crate::gateway::host;").is_none());
     assert_eq!(code("a\n// crate::cli\n#[cfg(test)]\nmod tests {}"), [(1, "a")]);
 }
+
+/// The names of tests that a text holds in the last column of its tables.
+fn named_tests(text: &str) -> Vec<&str> {
+    let rows = text.lines().filter(|line| line.starts_with("| "));
+    let columns = rows.filter_map(|row| row.strip_suffix(" |")?.rsplit_once(" | "));
+    let quoted = columns.flat_map(|(_, tests)| tests.split('`').skip(1).step_by(2));
+    quoted.map(|path| path.rsplit("::").next().unwrap_or(path)).collect()
+}
+
+/// Every file of Rust below a folder.
+fn rust_files(folder: &Path, texts: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+            rust_files(&path, texts);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            texts.push(fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_promise_of_security_md_is_held_by_a_test_that_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let security = fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let (_, promises) = security.split_once("<!-- promises -->").unwrap();
+    let named = named_tests(promises);
+    assert!(named.len() > 50, "the tables were not found");
+    let mut texts = Vec::new();
+    rust_files(&root.join("src"), &mut texts);
+    rust_files(&root.join("tests"), &mut texts);
+    let is_there = |name: &str| {
+        let test = format!("fn {name}()");
+        texts.iter().any(|text| text.contains(&test))
+    };
+    let gone: Vec<String> = named
+        .into_iter()
+        .filter(|name| !is_there(name))
+        .map(|name| format!("SECURITY.md: no test is called `{name}`"))
+        .collect();
+    report(&gone);
+    assert!(!is_there(&["no_such", "test_at_all"].join("_")), "anything is found");
+}

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
+#[cfg(target_os = "linux")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::process::{
     Resource, Rlimit, getpriority_process, getrlimit, setpriority_process, setrlimit,
 };
@@ -31,6 +33,10 @@ pub(super) struct Arguments {
     /// `$XDG_RUNTIME_DIR`
     #[arg(long, value_name = "PATH")]
     takeover_socket: Option<PathBuf>,
+    /// Let the system write the memory of this process to a core file, and debuggers of the same
+    /// user read it, although it holds the private keys of a TLS listener
+    #[arg(long)]
+    core_dumps: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -44,6 +50,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     raise_descriptor_limit(loaded.config.limits.connections);
+    // Before a key is read. Whether a listener speaks TLS is no reload's to change.
+    if loaded.config.listeners.iter().any(|listener| listener.tls.is_some())
+        && !arguments.core_dumps
+    {
+        keep_memory_private();
+    }
     let runtime = super::runtime().on_thread_start(give_way).build().map_err(Failure::running)?;
     runtime.block_on(async {
         // Before anybody can know of this process: a signal must not meet it unprepared.
@@ -130,4 +142,26 @@ fn give_way() {
     const FOR_WORKERS: i32 = 10;
     let usual = getpriority_process(None).unwrap_or(0);
     let _ = setpriority_process(None, usual.saturating_add(FOR_WORKERS).min(19));
+}
+
+/// Leaves no core file, wherever the system would put it, and lets no process of the same user look
+/// into this one: both would show private keys. A limit on the size of core files would not do: a
+/// system that pipes them into a program does not ask for it (core(5)).
+fn keep_memory_private() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "a crash may write private keys to a core file");
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_with_keys_is_not_dumped() {
+        keep_memory_private();
+        let now = rustix::process::dumpable_behavior().expect("Linux tells");
+        assert_eq!(now, DumpableBehavior::NotDumpable);
+    }
 }

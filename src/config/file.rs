@@ -185,8 +185,18 @@ fn listeners<'a>(
 }
 
 fn admin(section: &Section<'_>, report: &mut Report) -> (Admin, Option<Place>) {
-    let place = section.given("address", report).map(|given| given.place);
+    let given = section.given("address", report);
     let address = section.read("address", report, value::address);
+    if let (Some(given), Some(address)) = (&given, address)
+        && !address.ip().to_canonical().is_loopback()
+    {
+        report.warn(
+            given,
+            "reachable from other machines, and shows every app without asking who looks; let \
+             only probes and Prometheus reach it, or bind 127.0.0.1",
+        );
+    }
+    let place = given.map(|given| given.place);
     let executions =
         section.read("executions", report, |given| value::count(given, &(0..=1_000_000)));
     let default = Admin::default();

@@ -51,6 +51,7 @@ mod resilience;
 mod retries;
 mod rolling_restart;
 mod routing;
+mod secrets;
 mod slow_floods;
 mod slow_peers;
 mod streaming;

@@ -234,6 +234,19 @@ ports = [{ port = 8080 }]
 }
 
 #[test]
+fn an_admin_listener_that_others_can_reach_is_warned_of() {
+    for address in ["0.0.0.0:9090", "[::]:9090", "10.0.0.1:9090"] {
+        let loaded = good(&format!("[admin]\naddress = \"{address}\""));
+        let [warning] = &loaded.warnings[..] else { panic!("{:?}", loaded.warnings) };
+        assert_eq!(warning.place, Place::Line(2));
+        assert!(warning.message.starts_with("reachable from other machines"), "{warning}");
+    }
+    for address in ["127.0.0.1:9090", "127.1.2.3:0", "[::1]:9090", "[::ffff:127.0.0.1]:1"] {
+        assert_eq!(good(&format!("[admin]\naddress = \"{address}\"")).warnings, []);
+    }
+}
+
+#[test]
 fn a_rate_has_its_defaults_and_none_is_no_limit() {
     let of_app = |rest| {
         let config = good(&app(&format!("endpoints = [\"127.0.0.1:3000\"]\n{rest}"))).config;
