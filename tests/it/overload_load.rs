@@ -97,7 +97,7 @@ async fn ask(stream: &mut TcpStream) -> io::Result<u16> {
 struct Tally {
     waits: RefCell<Vec<Duration>>,
     refused: Cell<usize>,
-    failed: Cell<usize>,
+    failed: RefCell<Vec<String>>,
 }
 
 impl Tally {
@@ -105,7 +105,7 @@ impl Tally {
         match outcome {
             Ok(200) => self.waits.borrow_mut().push(due.elapsed()),
             Ok(503) => self.refused.set(self.refused.get() + 1),
-            Ok(_) | Err(_) => self.failed.set(self.failed.get() + 1),
+            other => self.failed.borrow_mut().push(format!("{other:?}")),
         }
     }
 
@@ -212,7 +212,7 @@ impl Brake {
                 let signal = |signal| rustix::process::kill_process(pid, signal).unwrap();
                 while !released.load(Ordering::SeqCst) {
                     signal(Signal::STOP);
-                    std::thread::sleep(Duration::from_millis(4));
+                    std::thread::sleep(Duration::from_millis(9));
                     signal(Signal::CONT);
                     std::thread::sleep(Duration::from_millis(1));
                 }
@@ -251,11 +251,13 @@ fn overload(what: &str, callers: usize, braked: bool, serve: &Serve, overloaded:
         loaded.p99(),
         loaded.p99().as_secs_f64() / unloaded.p99().as_secs_f64(),
         loaded.refused.get(),
-        loaded.failed.get(),
+        loaded.failed.borrow().len(),
         grown >> 10,
     );
-    assert_eq!((capacity.refused.get(), capacity.failed.get()), (0, 0));
-    assert_eq!(loaded.failed.get(), 0);
+    let none: &[String] = &[];
+    assert_eq!((capacity.refused.get(), &capacity.failed.borrow()[..]), (0, none));
+    let failed = loaded.failed.borrow();
+    assert_eq!(&failed[..failed.len().min(5)], none);
     assert!(loaded.rate() > 0.9 * capacity.rate() && loaded.refused.get() > 0);
     assert!(loaded.p99() < 3 * unloaded.p99());
     assert!(grown < 64 << 20, "{grown} bytes more");
@@ -265,7 +267,7 @@ fn overload(what: &str, callers: usize, braked: bool, serve: &Serve, overloaded:
 #[ignore = "half a minute on a quiet machine, in a release build"]
 fn at_three_times_an_apps_capacity_as_much_is_served_as_ever_and_about_as_quickly() {
     const CONCURRENCY: usize = 16;
-    let text = config("off", &["hello"], app(Duration::from_millis(10)));
+    let text = config("off", &["hello"], app(Duration::from_millis(50)));
     let text =
         format!("{text}concurrency = {CONCURRENCY}\n\n[limits]\napp_queue = {CONCURRENCY}\n");
     let folder = Folder::new();
@@ -275,16 +277,19 @@ fn at_three_times_an_apps_capacity_as_much_is_served_as_ever_and_about_as_quickl
 }
 
 #[test]
-#[ignore = "half a minute on a quiet machine, in a release build"]
+#[ignore = "half a minute in a release build, on a machine with cores to itself: on a busy one the callers are late"]
 fn at_three_times_the_gateways_capacity_as_much_is_served_as_ever_and_about_as_quickly() {
-    let text = config("off", &["hello"], app(Duration::from_millis(50)));
+    let text = config("off", &["hello"], app(Duration::from_millis(100)));
     let with = |lag: &str| {
         let folder = Folder::new();
-        let text = format!("{text}\n[overload]\ntarget_lag = \"{lag}\"\n");
+        // All callers are of one address here.
+        let text = format!(
+            "{text}\n[overload]\ntarget_lag = \"{lag}\"\n\n[limits]\nconnections_per_client = 0\n"
+        );
         Serve::start(&folder.write("gateway.toml", text))
     };
-    let (serve, overloaded) = (with("0s"), with("20ms"));
-    overload("gateway", 512, true, &serve, &overloaded);
+    let (serve, overloaded) = (with("0s"), with("50ms"));
+    overload("gateway", 1024, true, &serve, &overloaded);
     serve.finish();
     overloaded.finish();
 }
