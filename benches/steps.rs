@@ -113,7 +113,7 @@ fn steps(criterion: &mut Criterion) {
         let id = ExecutionIds::new().mint();
         bencher.iter_batched(
             request,
-            |mut request| rewrite_request(&mut request, &route, &peer, &id).map(|()| request),
+            |mut request| rewrite_request(&mut request, &route, &peer, &id, None).map(|()| request),
             BatchSize::SmallInput,
         );
     });

@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::admin::{self, Admin, Events, Places};
 use crate::config::{Config, reload};
@@ -34,6 +35,7 @@ mod addresses;
 mod apply;
 mod memory;
 mod succession;
+mod traces;
 
 use addresses::Addresses;
 use apply::apply;
@@ -61,6 +63,9 @@ pub enum StartError {
     /// A worker did not start.
     #[error("cannot start a worker thread")]
     Worker(#[source] io::Error),
+    /// The trace collector cannot be called over TLS.
+    #[error("cannot read the system's certificate authorities, which `tracing.endpoint` needs")]
+    Collector(#[source] io::Error),
     /// The sockets that were passed are not those of the configuration.
     #[error(transparent)]
     Inherit(#[from] InheritError),
@@ -194,6 +199,7 @@ impl Bound {
 
     /// Serves until it is drained, or `commands` has no more senders.
     pub async fn run(self, mut commands: mpsc::Receiver<Command>) -> Result<(), StartError> {
+        let traces = traces::Traces::start(&self.config, &self.shared)?;
         let state = Arc::new(State::new());
         let mut keeper = self.keeper;
         let mut succession = self.succession;
@@ -281,12 +287,14 @@ impl Bound {
             succession.end(&config)
         };
         let workers = (&*self.shared, &self.signals, &*self.crew);
+        let deadline = Instant::now() + farewell.delay + config.timeouts.drain;
         let clean = drain(&config, workers, threads, &mut commands, farewell);
         if clean.await && succeeded {
             let _ = tokio::time::timeout(config.timeouts.drain, &mut admin).await;
         }
         admin.abort();
         memory.abort();
+        traces.finish(deadline.saturating_duration_since(Instant::now()).max(LAST_WORDS)).await;
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 }

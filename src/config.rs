@@ -17,10 +17,12 @@ pub mod reference;
 pub mod reload;
 pub mod show;
 pub mod tls;
+pub mod traces;
 mod upstream;
 
 use load::{ClientRateLimit, MemoryLimit, Overload, RateLimit};
 use tls::Tls;
+use traces::Traces;
 pub use upstream::{OutlierEjection, Retries};
 
 /// Everything that the gateway is told.
@@ -50,6 +52,8 @@ pub struct Config {
     pub overload: Overload,
     /// The access log.
     pub access_log: AccessLog,
+    /// Where spans of requests are sent, and of which.
+    pub traces: Traces,
     /// The apps of this file, in its order.
     pub apps: Vec<App>,
 }
@@ -330,6 +334,7 @@ impl Config {
             rate_limit: None,
             overload: Overload::default(),
             access_log: AccessLog::default(),
+            traces: Traces::default(),
             apps: Vec::new(),
         }
     }

@@ -89,6 +89,18 @@ impl Fields {
         put(&mut self.lines, &mut self.added, name, slice(&self.text, value));
     }
 
+    /// Changes the value of a field of the gateway's own into another of the same length.
+    pub fn change_added(&mut self, name: &str, value: &[u8]) {
+        let added = &self.added;
+        let named = |line: &&Line| line.added && slice(added, line.name) == name.as_bytes();
+        let Some(line) = self.lines.iter().find(named).copied() else { return };
+        let start = line.value.start as usize;
+        let place = self.added.get_mut(start..start + line.value.length as usize);
+        if let Some(place) = place.filter(|place| place.len() == value.len()) {
+            place.copy_from_slice(value);
+        }
+    }
+
     fn begin_adding(&mut self) {
         if self.added.capacity() == 0 {
             self.added.reserve(ADDED);

@@ -18,6 +18,7 @@ use ipnet::IpNet;
 
 use crate::clock::Deadline;
 use crate::config::load::{ClientRateLimit, Overload};
+use crate::config::traces::Sampling;
 use crate::config::{AccessLog, Config, Limits, OutlierEjection, Retries, Timeouts};
 use crate::error::Error;
 use crate::ids::ExecutionIds;
@@ -26,6 +27,7 @@ use crate::rate_limit::clients::Clients;
 use crate::telemetry::executions::Executions;
 use crate::telemetry::load::Memory;
 use crate::telemetry::refusals::Refusals;
+use crate::telemetry::trace::Traces;
 use crate::upstream::{Rules, Upstream};
 
 pub mod admit;
@@ -38,6 +40,7 @@ pub mod overload;
 pub mod record;
 pub mod reply;
 pub mod routes;
+mod tracer;
 
 use date::DateClock;
 use headers::forwarded::Peer;
@@ -45,6 +48,7 @@ use observers::Observers;
 use overload::Load;
 use record::Record;
 use routes::RouteTable;
+use tracer::Tracer;
 
 /// The settings that a reload may change, read once per request.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +69,8 @@ pub struct Settings {
     pub overload: Overload,
     /// The access log.
     pub access_log: AccessLog,
+    /// Which requests are traced, where any are.
+    pub sampling: Sampling,
 }
 
 impl Settings {
@@ -91,6 +97,7 @@ impl Settings {
             rate_limit: config.rate_limit,
             overload: config.overload,
             access_log: config.access_log,
+            sampling: config.traces.sampling,
         }
     }
 }
@@ -116,11 +123,14 @@ pub struct Shared {
     pub executions: usize,
     /// Whether it ends whatever is still under way.
     pub ending: AtomicBool,
+    /// Where spans go, if anywhere.
+    pub traces: Option<Arc<Traces>>,
 }
 
 impl Shared {
     /// No routes yet, and the settings of `config`.
     pub fn new(config: &Config) -> Self {
+        let traces = &config.traces;
         Self {
             routes: RouteTable::new(),
             settings: ArcSwap::from_pointee(Settings::of(config)),
@@ -133,6 +143,7 @@ impl Shared {
             memory: Memory::default(),
             executions: config.admin.executions,
             ending: AtomicBool::new(false),
+            traces: traces.endpoint.as_ref().map(|_| Arc::new(Traces::new(traces.queue))),
         }
     }
 
@@ -151,6 +162,7 @@ impl Shared {
 pub struct Gateway {
     shared: Arc<Shared>,
     observers: Rc<Observers>,
+    tracer: Option<Tracer>,
     upstream: Upstream,
     ids: RefCell<ExecutionIds>,
     date: DateClock,
@@ -167,6 +179,7 @@ impl Gateway {
         Rc::new(Self {
             settings: RefCell::new((settings, own)),
             observers: Observers::new(shared.clone(), load.clone()),
+            tracer: Tracer::new(&shared),
             shared,
             upstream: Upstream::new(idle),
             ids: RefCell::new(ExecutionIds::new()),
@@ -232,7 +245,9 @@ impl Gateway {
     /// Opens the record of a request. Whoever serves the caller keeps it, because it knows what
     /// becomes of the response, and of the request if nobody waits for one.
     pub fn open(&self, request: &Request, peer: &Peer, settings: &Settings) -> Record {
-        Record::open(&self.observers, self.ids.borrow_mut().mint(), peer, request, settings)
+        let id = self.ids.borrow_mut().mint();
+        let trace = self.tracer.as_ref().map(|tracer| tracer.begin(request, peer, &id, settings));
+        Record::open(&self.observers, id, peer, request, settings, trace)
     }
 
     /// Answers a request, whatever becomes of it.
@@ -298,7 +313,7 @@ impl Gateway {
         admit::body_length(request, settings.limits.request_body)?;
 
         // What the app gets to see.
-        headers::rewrite_request(request, &route, peer, record.execution_id())?;
+        headers::rewrite_request(request, &route, peer, record.execution_id(), record.trace())?;
 
         // To the app and back.
         let find = || self.shared.routes.find(&host);

@@ -13,3 +13,4 @@ pub mod metrics;
 pub mod refusals;
 pub mod state;
 pub mod tls;
+pub mod trace;

@@ -140,6 +140,9 @@ impl Upstream {
             let in_flight = self.choose(route, find, &mut seeking, rules, journey).await?;
             let endpoint = in_flight.endpoint().clone();
             journey.begin(&endpoint);
+            if let Some(traceparent) = journey.traceparent() {
+                exchanges.fields(request).change_added("traceparent", &traceparent);
+            }
             let tried_once = self
                 .attempt(
                     route,

@@ -34,8 +34,11 @@ const FLOORS: &[&[&str]] = &[
 
 /// One dependency, one door: who may name a crate, and why only there.
 const DOORS: &[(&str, &[&str], &str)] = &[
-    ("hyper::", &["upstream/health", "dev", "admin"], "the data path has its own HTTP/1.1"),
-    ("hyper_util::", &["upstream/health", "dev", "admin"], "the data path has its own HTTP/1.1"),
+    ("hyper::", OWN_HTTP, "the data path has its own HTTP/1.1"),
+    ("hyper_util::", OWN_HTTP, "the data path has its own HTTP/1.1"),
+    ("hyper_rustls::", &["telemetry/trace"], "only a collector is called over TLS"),
+    ("opentelemetry_proto::", &["telemetry/trace"], "one place where spans are made"),
+    ("prost::", &["telemetry/trace"], "one place where spans are made"),
     ("axum::", &["admin", "dev"], "a framework has no place on the data path"),
     ("dashmap::", &["gateway/routes"], "the route table alone decides how hosts are kept"),
     ("httparse::", &["http1"], "one parser, one place where its errors are judged"),
@@ -48,6 +51,9 @@ const DOORS: &[(&str, &[&str], &str)] = &[
     ("mio::", &["worker/idle"], "sockets are tokio's as long as anything happens on them"),
     ("prometheus_client::", &["admin"], "the data path counts plain atomics"),
 ];
+
+/// Who may use hyper: nobody on the data path.
+const OWN_HTTP: &[&str] = &["upstream/health", "dev", "admin", "telemetry/trace"];
 
 /// Lines of a file without its tests.
 const LONGEST: usize = 400;

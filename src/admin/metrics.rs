@@ -16,6 +16,7 @@ use super::problem::Problem;
 
 mod collector;
 mod family;
+mod traces;
 
 /// How the numbers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Another configuration put in force while the gateway runs.
 
+use crate::config::traces::Traces;
 use crate::config::{Config, Listener};
 use crate::discovery::file::FileDiscovery;
 use crate::gateway::Shared;
@@ -25,6 +26,7 @@ pub(super) async fn apply(
         ("listener", new_listeners),
         ("admin", old.admin != new.admin),
         ("access_log.format", old.access_log.format != new.access_log.format),
+        ("tracing", old.traces.fixed() != new.traces.fixed()),
     ];
     for (key, changed) in fixed {
         if changed {
@@ -35,5 +37,6 @@ pub(super) async fn apply(
     discovery.change(old, &new);
     tracing::info!(apps = new.apps.len(), "configuration reloaded");
     let listeners = if new_listeners { old.listeners.clone() } else { new.listeners };
-    Ok(Config { workers: old.workers, listeners, admin: old.admin.clone(), ..new })
+    let traces = Traces { sampling: new.traces.sampling, ..old.traces.clone() };
+    Ok(Config { workers: old.workers, listeners, admin: old.admin.clone(), traces, ..new })
 }

@@ -19,6 +19,7 @@ mod load;
 mod problem;
 mod section;
 mod tls;
+mod traces;
 mod upstream;
 mod value;
 
@@ -138,6 +139,7 @@ fn config(root: &Section<'_>, folder: &Path, report: &mut Report) -> Config {
         rate_limit: load::client_rate_limit(&root.table("rate_limit", report), report),
         overload: load::overload(&root.table("overload", report), report),
         access_log: access_log(&root.table("access_log", report), report),
+        traces: traces::read(&root.table("tracing", report), report),
         apps: apps.into_iter().map(|placed| placed.app).collect(),
         domain: default.domain,
     }

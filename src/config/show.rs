@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::load::{ClientRateLimit, MemoryLimit, Overload, RateLimit};
 use super::tls::{ClientAuth, Clients, KeyPair, Tls, TlsVersion};
+use super::traces::{self, Parent, Sampling, Traces};
 use super::{
     AccessLog, Admin, App, AppPort, Config, DeploymentMode, Limits, Listener, LogFormat,
     OutlierEjection, Protocol, Retries, Timeouts,
@@ -50,6 +51,7 @@ pub fn show(config: &Config) -> Shown<'_> {
         rate_limit,
         overload: Overload { target_lag },
         access_log: AccessLog { format, sample },
+        traces,
         apps,
     } = config;
     let settings = json!({
@@ -65,9 +67,29 @@ pub fn show(config: &Config) -> Shown<'_> {
         "rate_limit": client_rate_limit(rate_limit.as_ref()),
         "overload": { "target_lag": time(*target_lag) },
         "access_log": { "format": log_format(*format), "sample": sample },
+        "tracing": tracing(traces),
     });
     let settings = if let Value::Object(settings) = settings { settings } else { Map::new() };
     Shown { settings, app: Apps(apps) }
+}
+
+fn tracing(traces: &Traces) -> Value {
+    let Traces { endpoint, protocol, sampling: Sampling { share, parent }, timeout, queue } =
+        traces;
+    json!({
+        "endpoint": endpoint.as_ref().map(ToString::to_string).unwrap_or_default(),
+        "protocol": match protocol {
+            traces::Protocol::Grpc => "grpc",
+            traces::Protocol::Http => "http",
+        },
+        "sample": share,
+        "parent": match parent {
+            Parent::Trusted => "trusted",
+            Parent::All => "all",
+        },
+        "timeout": time(*timeout),
+        "queue": queue,
+    })
 }
 
 /// A duration as the file writes it.

@@ -47,6 +47,10 @@ pub enum Known {
     ForwardedProto,
     /// `X-Forwarded-Host`.
     ForwardedHost,
+    /// `traceparent`, W3C Trace Context.
+    TraceParent,
+    /// `tracestate`, W3C Trace Context.
+    TraceState,
     /// Any name that a backend could take for `x-ignite-…`.
     Reserved,
     /// Another spelling of a name above, `Content_Length` or `X_Forwarded_For`, which a backend
@@ -88,8 +92,12 @@ impl Known {
             7 if is("trailer") => Self::Trailer,
             9 if is("forwarded") => Self::ForwardedOther,
             10 if is("connection") => Self::Connection,
-            10 => is_one(&[("keep-alive", Self::KeepAlive), ("set-cookie", Self::Credentials)]),
-            11 => is_one(&[("client-cert", Self::ClientCert)]),
+            10 => is_one(&[
+                ("keep-alive", Self::KeepAlive),
+                ("set-cookie", Self::Credentials),
+                ("tracestate", Self::TraceState),
+            ]),
+            11 => is_one(&[("client-cert", Self::ClientCert), ("traceparent", Self::TraceParent)]),
             13 if is("authorization") => Self::Credentials,
             14 => is_one(&[
                 ("content-length", Self::ContentLength),

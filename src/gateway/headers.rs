@@ -12,12 +12,14 @@ use crate::error::Error;
 use crate::fields::{Fields, Known};
 use crate::ids::ExecutionId;
 use crate::message::{Request, Response};
+use crate::telemetry::trace::Trace;
 use crate::upstream::Answer;
 use crate::upstream::app::Route;
 
 pub mod forwarded;
 pub mod hop;
 pub mod reserved;
+pub mod trace;
 
 use forwarded::Peer;
 use hop::Nominated;
@@ -28,6 +30,7 @@ pub fn rewrite_request(
     route: &Route,
     peer: &Peer,
     execution_id: &ExecutionId,
+    trace: Option<&Trace>,
 ) -> Result<(), Error> {
     let accepts_trailers = hop::accepts_trailers(&request.fields);
     let nominated = hop::strip(&mut request.fields);
@@ -40,6 +43,9 @@ pub fn rewrite_request(
     }
     reserved::insert(&mut request.fields, route, execution_id);
     forwarded::insert(&mut request.fields, peer, request.version);
+    if let Some(trace) = trace {
+        trace::rewrite(&mut request.fields, trace);
+    }
     filter_trailers(&mut request.body, nominated);
     Ok(())
 }
@@ -90,7 +96,9 @@ impl Source for FilteredTrailers {
 fn strip_trailers(trailers: &mut Fields, nominated: &Nominated) {
     let named = |name: &[u8]| nominated.iter().any(|other| other.eq_ignore_ascii_case(name));
     trailers.retain(|field| match field.known {
-        Known::Other | Known::Via | Known::Date => !named(field.name),
+        Known::Other | Known::Via | Known::Date | Known::TraceParent | Known::TraceState => {
+            !named(field.name)
+        }
         Known::Host
         | Known::ContentLength
         | Known::TransferEncoding

@@ -10,9 +10,11 @@ use std::sync::atomic::Ordering;
 
 use super::Shared;
 use super::overload::Load;
+use crate::config::Protocol;
 use crate::telemetry::access_log;
 use crate::telemetry::executions::Executions;
 use crate::telemetry::finished::Finished;
+use crate::telemetry::trace::Recorded;
 use crate::upstream::app::Route;
 
 /// One worker's observers.
@@ -61,5 +63,19 @@ impl Observers {
         if logged {
             access_log::write(finished);
         }
+        if let Some(traces) = &self.shared.traces
+            && let Some(recorded) = Recorded::of(finished, route.and_then(version_of))
+        {
+            traces.hand_over(Box::new(recorded));
+        }
+    }
+}
+
+/// The version that all endpoints of a route speak.
+fn version_of(route: &Route) -> Option<&'static str> {
+    match route.protocol {
+        Protocol::Http1 => Some("1.1"),
+        Protocol::H2c => Some("2"),
+        Protocol::Auto => None,
     }
 }

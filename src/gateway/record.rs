@@ -23,6 +23,7 @@ use crate::ids::ExecutionId;
 use crate::message::{Request, Version};
 use crate::telemetry::finished::{Finished, Termination};
 use crate::telemetry::metrics::RouteMetrics;
+use crate::telemetry::trace::Trace;
 use crate::upstream::Journey;
 use crate::upstream::app::Route;
 
@@ -60,6 +61,7 @@ impl Record {
         peer: &Peer,
         request: &Request,
         settings: &Settings,
+        trace: Option<Trace>,
     ) -> Self {
         let logged = is_logged(settings, &execution_id);
         let mut record = Self::blank(observers, execution_id, peer, logged);
@@ -67,6 +69,7 @@ impl Record {
         record.target = request.target.clone();
         record.host = request.fields.shared(Known::Host);
         record.version = request.version;
+        record.journey.trace = trace;
         record
     }
 
@@ -114,6 +117,11 @@ impl Record {
     /// The request's id.
     pub fn execution_id(&self) -> &ExecutionId {
         &self.execution_id
+    }
+
+    /// The request's place in its trace, where there are traces.
+    pub fn trace(&self) -> Option<&Trace> {
+        self.journey.trace.as_ref()
     }
 
     /// What the upstream side notes.
@@ -225,6 +233,7 @@ impl Record {
             reason: self.reason,
             detail: self.detail.as_deref().unwrap_or_default(),
             shed: self.shed.is_some(),
+            trace: self.trace(),
         }
     }
 

@@ -25,6 +25,11 @@ impl ExecutionId {
         &self.0
     }
 
+    /// The id as a number.
+    pub fn number(&self) -> u128 {
+        uuid::Uuid::try_parse_ascii(self.0.as_bytes()).map_or(0, |id| id.as_u128())
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()

@@ -31,6 +31,8 @@ pub fn write(of: &Finished<'_>) {
         waited_ms = millis(of.queued),
         bytes_in = of.bytes_in,
         bytes_out = of.bytes_out,
+        trace_id = of.trace.map(|trace| tracing::field::display(trace.context.trace_id)),
+        span_id = of.trace.map(|trace| tracing::field::display(trace.context.span_id)),
         "error.type" = (!of.reason.is_empty()).then_some(of.reason),
     );
 }

@@ -259,6 +259,7 @@ mod tests {
             reason: "",
             detail: "",
             shed: false,
+            trace: None,
         });
         id
     }

@@ -11,6 +11,7 @@ use http::Method;
 
 use crate::clock::Instant;
 use crate::error::Side;
+use crate::telemetry::trace::Trace;
 
 /// One request of a caller, from its head to the end of its response.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +62,8 @@ pub struct Finished<'a> {
     pub detail: &'a str,
     /// Refused for the gateway's own sake, as thousands may be.
     pub shed: bool,
+    /// Its place in its trace, where there are traces.
+    pub trace: Option<&'a Trace>,
 }
 
 impl Finished<'_> {

@@ -20,6 +20,7 @@ use super::{Answer, Failure};
 use crate::body::{Body, Frame, Source};
 use crate::config::{Limits, Timeouts};
 use crate::error::{Error, Malformed};
+use crate::fields::Fields;
 use crate::http1::decode::{Decoded, Decoder};
 use crate::http1::framing::Framing;
 use crate::http1::head::{self, HeadScan, ResponseHead};
@@ -76,6 +77,11 @@ impl Exchange {
             reusable: false,
             upgrade: request.upgrade.take(),
         }
+    }
+
+    /// The fields of the request's head.
+    pub fn fields(&mut self) -> &mut Fields {
+        self.upload.fields()
     }
 
     /// Whether another try could send the whole request again.

@@ -2,6 +2,7 @@
 //! last try speaks, and once more at another.
 
 use crate::config::{Limits, Timeouts};
+use crate::fields::Fields;
 use crate::message::{Request, Upgrade};
 
 use super::{exchange, http2};
@@ -63,6 +64,15 @@ impl Exchanges {
             let head_limit = limits.response_header_bytes;
             Box::new(http2::exchange::Exchange::new(request, timeouts, head_limit))
         })
+    }
+
+    /// The request's fields, wherever they are.
+    pub(super) fn fields<'a>(&'a mut self, request: &'a mut Request) -> &'a mut Fields {
+        match (&mut self.http1, &mut self.http2) {
+            (Some(exchange), _) => exchange.fields(),
+            (_, Some(exchange)) => exchange.fields(),
+            (None, None) => &mut request.fields,
+        }
     }
 
     /// Whether another try could send the whole request again.

@@ -10,6 +10,7 @@ use super::turns::Slot;
 use crate::clock::{self, Instant};
 use crate::error::Error;
 use crate::telemetry::finished::{Attempt, Stage};
+use crate::telemetry::trace::{Trace, context};
 
 /// The most earlier tries that are told one by one: at an app that comes and goes there is no end
 /// to them.
@@ -30,6 +31,8 @@ pub struct Journey {
     pub head: Option<Instant>,
     /// Its part of the app's limit, held to the end of the response.
     pub slot: Option<Slot>,
+    /// Its place in its trace, where there are traces.
+    pub trace: Option<Trace>,
     current: Option<Try>,
 }
 
@@ -53,6 +56,12 @@ impl Journey {
             connecting: None,
             connect: None,
         });
+    }
+
+    /// The `traceparent` of a try that is not the first, whose own is in the request already.
+    pub(super) fn traceparent(&self) -> Option<[u8; context::LENGTH]> {
+        let trace = self.trace.as_ref().filter(|_| self.attempts > 1)?;
+        Some(trace.attempt(self.attempts - 1).text())
     }
 
     /// There is no connection for it: one is made, or one that is being made is waited for.

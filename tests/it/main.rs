@@ -61,6 +61,7 @@ mod support;
 mod takeover;
 mod takeover_load;
 mod tls;
+mod traces;
 mod trailers;
 mod upgrade;
 mod verbatim;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 pub mod app;
 pub mod caller;
+pub mod collector;
 pub mod crowd;
 pub mod edge;
 pub mod fault;

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
-use super::Format;
 use super::family::{self, Family, Writer};
+use super::{Format, traces};
 use crate::admin::Admin;
 use crate::admin::apps::{self, Load};
 use crate::ids::AppId;
@@ -54,6 +54,7 @@ impl Collector for Exposition {
         http2(&mut out, &shared.http2)?;
         handshakes(&mut out, crew)?;
         certificates_in_force(&mut out, certificates)?;
+        traces::spans(&mut out, shared.traces.as_ref())?;
         process(&mut out, state)
     }
 }

@@ -179,6 +179,16 @@ pub(super) const LAG: Family = family(
     "ignite_gateway_worker_lag_seconds",
     "How late a worker was with an event of its own, as late as with everything else.",
 );
+pub(super) const SPANS_EXPORTED: Family = family(
+    Kind::Counter,
+    "ignite_gateway_trace_spans_exported_total",
+    "Spans that the trace collector took.",
+);
+pub(super) const SPANS_DROPPED: Family = family(
+    Kind::Counter,
+    "ignite_gateway_trace_spans_dropped_total",
+    "Spans of sampled requests that never reached the trace collector, by reason.",
+);
 pub(super) const RELOADS: Family = family(
     Kind::Counter,
     "ignite_gateway_config_reloads_total",

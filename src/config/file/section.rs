@@ -188,18 +188,22 @@ impl<'a> Section<'a> {
             if known.contains(&&**key.get_ref()) {
                 continue;
             }
-            let message = format!("unknown key; {}", suggestion(key.get_ref(), &known));
+            let message = format!("unknown key; {}", suggestion(self.name, key.get_ref(), &known));
             report.error(report.line(key.span().start), &path(self.name, key.get_ref()), message);
         }
     }
 }
 
 /// The nearest known key, else the section that the key belongs to, else all known keys.
-fn suggestion(key: &str, known: &[&'static str]) -> String {
+fn suggestion(section: &str, key: &str, known: &[&'static str]) -> String {
     if let Some(near) = nearest(key, known) {
         return format!("did you mean `{near}`?");
     }
-    match reference::SETTINGS.iter().find(|setting| setting.key == key) {
+    let named = || reference::SETTINGS.iter().filter(|setting| setting.key == key);
+    // Where several sections have the key, one within this is meant.
+    let within = |setting: &&reference::Setting| setting.section.starts_with(section);
+    match named().find(|setting| !section.is_empty() && within(setting)).or_else(|| named().next())
+    {
         Some(setting) if setting.section.is_empty() => {
             format!("`{key}` belongs at the top of the file, above every [section]")
         }

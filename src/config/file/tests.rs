@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::load::{ClientRateLimit, MemoryLimit, Overload, RateLimit};
+use crate::config::traces::{self, Parent, Sampling, Traces};
 use crate::config::{DeploymentMode, Listener, OutlierEjection, Retries};
 use proptest::prelude::*;
 
@@ -113,6 +114,13 @@ fn every_setting_reaches_its_field() {
         [access_log]
         format = "json"
         sample = 0.25
+        [tracing]
+        endpoint = "https://collector.example:4318/otlp"
+        protocol = "http"
+        sample = 1
+        parent = "all"
+        timeout = "250ms"
+        queue = 3
     "#;
     let config = good(text).config;
     let seconds = Duration::from_secs;
@@ -180,6 +188,13 @@ fn every_setting_reaches_its_field() {
         }),
         overload: Overload { target_lag: Duration::from_millis(25) },
         access_log: AccessLog { format: LogFormat::Json, sample: 0.25 },
+        traces: Traces {
+            endpoint: Some("https://collector.example:4318/otlp".parse().unwrap()),
+            protocol: traces::Protocol::Http,
+            sampling: Sampling { share: 1.0, parent: Parent::All },
+            timeout: Duration::from_millis(250),
+            queue: 3,
+        },
         apps: Vec::new(),
     };
     assert_eq!(config, expected);
@@ -477,6 +492,34 @@ const MISTAKES: &[(&str, usize, &str)] = &[
     ("\n\ndomain = ", 3, "not valid TOML: "),
     ("workers = 1\nworkers = 2", 2, "not valid TOML: duplicate key"),
     ("domain = \"a", 1, "not valid TOML: "),
+    // Traces.
+    (
+        "[tracing]\nendpoint = \"collector:4317\"",
+        2,
+        "tracing.endpoint: \"collector:4317\" begins with",
+    ),
+    ("[tracing]\nendpoint = \"127.0.0.1:4317\"", 2, "tracing.endpoint: \"127.0.0.1:4317\" begins"),
+    (
+        "[tracing]\nendpoint = \"grpc://c:4317\"",
+        2,
+        "tracing.endpoint: \"grpc://c:4317\" begins with",
+    ),
+    ("[tracing]\nendpoint = \"http://\"", 2, "tracing.endpoint: \"http://\" is no URL; write e.g."),
+    (
+        "[tracing]\nendpoint = \"http://a:b@c\"",
+        2,
+        "tracing.endpoint: \"http://a:b@c\" holds a user",
+    ),
+    (
+        "[tracing]\nendpoint = \"http://c/?k=1\"",
+        2,
+        "tracing.endpoint: \"http://c/?k=1\" has a query",
+    ),
+    ("[tracing]\nprotocol = \"otlp\"", 2, "tracing.protocol: \"otlp\" is not known; give one of"),
+    ("[tracing]\nsample = 2", 2, "tracing.sample: expected a share from 0 to 1"),
+    ("[tracing]\nparent = \"none\"", 2, "tracing.parent: \"none\" is not known"),
+    ("[tracing]\ntimeout = \"2m\"", 2, "tracing.timeout: \"2m\" is out of range; give 100ms to 1m"),
+    ("[tracing]\nqueue = 0", 2, "tracing.queue: the number 0 is out of range"),
 ];
 
 #[test]

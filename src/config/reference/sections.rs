@@ -28,6 +28,7 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ),
     ("overload", "What happens when the gateway itself has too much to do."),
     ("access_log", "One line per request."),
+    ("tracing", "Spans of requests, for an OpenTelemetry collector; docs/traces.md shows them."),
     ("app", ""),
     ("app.endpoints", ""),
     ("app.rate_limit", ""),

@@ -42,6 +42,12 @@ clients = 2048
 format = "json"
 sample = 0.25
 
+[tracing]
+endpoint = "https://collector.example:4318/otlp"
+protocol = "http"
+parent = "all"
+timeout = "250ms"
+
 [[app]]
 organization = "acme-corp"
 name = "my-data-processor"

@@ -59,6 +59,11 @@ impl Peer {
         Self { scheme: HeaderValue::from_static("https"), certificate, ..self }
     }
 
+    /// `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        if self.scheme == "https" { "https" } else { "http" }
+    }
+
     /// Whether it is believed what it says of others.
     pub fn is_trusted(&self) -> bool {
         self.trusted

@@ -50,6 +50,8 @@ pub fn strip(fields: &mut Fields) -> Nominated {
             | Known::ForwardedHost
             | Known::ForwardedOther
             | Known::ClientCert
+            | Known::TraceParent
+            | Known::TraceState
             | Known::Reserved => true,
         };
         let named = || nominated.iter().any(|name| name.eq_ignore_ascii_case(field.name));

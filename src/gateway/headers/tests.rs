@@ -51,7 +51,7 @@ fn rewrite(lines: &str, peer: &Peer) -> Result<Vec<(String, String)>, Error> {
         expects_continue: false,
         upgrade: None,
     };
-    rewrite_request(&mut request, &route(), peer, &ExecutionIds::new().mint())?;
+    rewrite_request(&mut request, &route(), peer, &ExecutionIds::new().mint(), None)?;
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     Ok(request.fields.iter().map(|field| (text(field.name), text(field.value))).collect())
 }

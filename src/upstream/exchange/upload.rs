@@ -109,6 +109,10 @@ impl Upload {
         }
     }
 
+    pub(super) fn fields(&mut self) -> &mut Fields {
+        &mut self.fields
+    }
+
     pub(super) fn sent(&self) -> Sent {
         self.sent
     }

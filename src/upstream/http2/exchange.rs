@@ -76,6 +76,11 @@ impl Exchange {
         }
     }
 
+    /// The fields of the request's head.
+    pub fn fields(&mut self) -> &mut Fields {
+        &mut self.fields
+    }
+
     /// Whether another try could send the whole request again.
     pub fn can_rewind(&self) -> bool {
         self.body.is_some()

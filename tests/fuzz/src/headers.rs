@@ -41,7 +41,7 @@ pub fn run(input: &[u8]) {
         }),
     };
     let id = ExecutionIds::new().mint();
-    let rewritten = rewrite_request(&mut request, &route(), &peer, &id);
+    let rewritten = rewrite_request(&mut request, &route(), &peer, &id, None);
 
     // The same by the reference, which has the content, too: here nobody reads that.
     let mut rest = input;
