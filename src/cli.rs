@@ -13,6 +13,7 @@ mod dev;
 mod health;
 mod serve;
 mod signals;
+mod top;
 
 /// The edge of the Ignite platform: resolves an app's public name and forwards
 /// each call to its container.
@@ -36,6 +37,8 @@ enum Command {
     Dev(dev::Arguments),
     /// Ask a running gateway whether it is ready; for container health checks
     Health(health::Arguments),
+    /// Show what a running gateway does, live
+    Top(top::Arguments),
 }
 
 /// How a command failed.
@@ -64,6 +67,7 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Dev(arguments) => dev::run(&arguments),
         Command::Health(arguments) => health::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
     };
     let (error, code) = match result {
         Ok(()) => return ExitCode::SUCCESS,

@@ -35,9 +35,10 @@
 //!
 //! [`app`] wires everything; [`discovery`] tells the route table what there is
 //! and probes endpoints ([`upstream::health`]); [`admin`] shows the operator;
-//! [`dev`] runs a command as an app on a laptop; [`takeover`] is a restart without
-//! losing a call; [`inherited`] and [`supervisor`] are what a service manager gives
-//! and hears; [`cli`] is the command line. [`config`], [`clock`], [`shutdown`],
+//! [`dev`] runs a command as an app on a laptop; [`top`] watches a gateway from a
+//! terminal; [`takeover`] is a restart without losing a call; [`inherited`] and
+//! [`supervisor`] are what a service manager gives and hears; [`cli`] is the command
+//! line. [`config`], [`clock`], [`shutdown`],
 //! [`fields`], [`rate_limit`], [`message`] and [`body`] are the plain values below
 //! all of them.
 //!
@@ -69,5 +70,6 @@ pub mod shutdown;
 pub mod supervisor;
 pub mod takeover;
 pub mod telemetry;
+pub mod top;
 pub mod upstream;
 pub mod worker;

@@ -61,6 +61,7 @@ mod support;
 mod takeover;
 mod takeover_load;
 mod tls;
+mod top;
 mod traces;
 mod trailers;
 mod upgrade;
