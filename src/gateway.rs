@@ -253,7 +253,7 @@ impl Gateway {
     /// Answers a request, whatever becomes of it.
     pub async fn handle(
         &self,
-        mut request: Request,
+        request: &mut Request,
         peer: &Peer,
         record: &mut Record,
         settings: &Settings,
@@ -264,7 +264,7 @@ impl Gateway {
         }
         let proxied = {
             // Pinned where it is made: it is large, and passed by value it would be there twice.
-            let proxied = pin!(self.proxy(&mut request, peer, record, settings));
+            let proxied = pin!(self.proxy(request, peer, record, settings));
             let proxied = pin!(grpc::in_time(call.as_mut(), proxied));
             within(settings.timeouts.request, proxied).await
         };
@@ -281,7 +281,7 @@ impl Gateway {
                 record.answered(error.status());
                 match call {
                     Some(call) => reply::trailers_only(&error, record.execution_id(), &call),
-                    None => reply::problem(&error, record.execution_id(), Some(&request)),
+                    None => reply::problem(&error, record.execution_id(), Some(request)),
                 }
             }
         };

@@ -193,9 +193,9 @@ impl<S: Transport> Connection<S> {
         gateway: &Gateway,
         drain: Option<&mut DrainWatch>,
     ) {
-        let (response, record) = gateway.refuse(error, peer);
+        let (mut response, record) = gateway.refuse(error, peer);
         let (call, settings) = (Call::refused(), gateway.settings());
-        if self.respond(response, record, call, &settings).await != End::Broken {
+        if self.respond(&mut response, record, call, &settings).await != End::Broken {
             self.close(drain).await;
         }
     }
@@ -210,7 +210,7 @@ impl<S: Transport> Connection<S> {
     ) -> Rest {
         loop {
             let settings = gateway.settings();
-            match self.call(*head, peer, gateway, &settings, drain).await {
+            match self.call(head, peer, gateway, &settings, drain).await {
                 End::KeepAlive => {}
                 End::Close => return Rest::Over,
                 End::Broken => return Rest::Broken,
@@ -225,7 +225,7 @@ impl<S: Transport> Connection<S> {
     /// One request and its response.
     async fn call(
         self: &Rc<Self>,
-        head: RequestHead,
+        head: Box<RequestHead>,
         peer: &Peer,
         gateway: &Rc<Gateway>,
         settings: &Settings,
@@ -238,10 +238,10 @@ impl<S: Transport> Connection<S> {
             trailers: hop::accepts_trailers(&head.fields),
             upgrade: head.upgrade.clone(),
         };
-        let request = self.request(head, settings);
+        let mut request = self.request(*head, settings);
         let mut record = gateway.open(&request, peer, settings);
         let handled = {
-            let mut handled = pin!(gateway.handle(request, peer, &mut record, settings));
+            let mut handled = pin!(gateway.handle(&mut request, peer, &mut record, settings));
             let mut watch = Watch::default();
             poll_fn(|cx| {
                 match catch_unwind(AssertUnwindSafe(|| handled.as_mut().poll(cx))) {
@@ -253,7 +253,9 @@ impl<S: Transport> Connection<S> {
             })
             .await
         };
-        let response = match handled {
+        // Its head lies in the read buffer, which is wanted for the next.
+        drop(request);
+        let mut response = match handled {
             Some(Ok(response)) => response,
             Some(Err(())) => gateway.crashed(&mut record),
             None => {
@@ -266,7 +268,7 @@ impl<S: Transport> Connection<S> {
         let switched = response.status == StatusCode::SWITCHING_PROTOCOLS;
         let _upgraded = switched.then(|| gateway.load().connections().upgraded.enter());
         let refused = record.is_of_a_late_worker();
-        let end = self.respond(response, record, call, settings).await;
+        let end = self.respond(&mut response, record, call, settings).await;
         if refused && end == End::KeepAlive {
             Box::pin(tokio::time::sleep(PENALTY)).await;
         }

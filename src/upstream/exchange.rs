@@ -10,6 +10,7 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode};
 
@@ -41,7 +42,7 @@ const MAX_INTERIM: u32 = 16;
 pub struct Exchange {
     method: Method,
     upload: Upload,
-    timeouts: Timeouts,
+    timeouts: Waits,
     limits: head::Limits,
     lease: Option<Lease>,
     decoder: Decoder,
@@ -50,6 +51,25 @@ pub struct Exchange {
     written: u64,
     reusable: bool,
     upgrade: Option<Upgrade>,
+}
+
+/// The timeouts that an exchange needs: with all of them it would be a third larger.
+struct Waits {
+    response: Duration,
+    idle_body: Duration,
+    upgrade_idle: Duration,
+    upstream_keepalive: Duration,
+}
+
+impl Waits {
+    fn of(timeouts: &Timeouts) -> Self {
+        Self {
+            response: timeouts.response,
+            idle_body: timeouts.idle_body,
+            upgrade_idle: timeouts.upgrade_idle,
+            upstream_keepalive: timeouts.upstream_keepalive,
+        }
+    }
 }
 
 struct Lease {
@@ -64,7 +84,7 @@ impl Exchange {
         Self {
             method: request.method.clone(),
             upload: Upload::new(request, timeouts.idle_body),
-            timeouts: *timeouts,
+            timeouts: Waits::of(timeouts),
             limits: head::Limits {
                 bytes: limits.response_header_bytes,
                 fields: limits.headers,
@@ -222,7 +242,7 @@ impl Exchange {
             return Body::empty();
         };
         let Lease { connection, _in_flight: in_flight, .. } = lease;
-        let Timeouts { upgrade_idle: open, idle_body: half_closed, .. } = self.timeouts;
+        let Waits { upgrade_idle: open, idle_body: half_closed, .. } = self.timeouts;
         let patience = Patience { open, half_closed };
         Body::raw(Box::new(Tunnel::new(connection, in_flight, upgrade.incoming, patience)))
     }

@@ -87,7 +87,7 @@ impl<S: Transport> Connection<S> {
     /// Writes a response; its record closes when this returns.
     pub(super) async fn respond(
         self: &Rc<Self>,
-        response: Response,
+        response: &mut Response,
         mut record: Record,
         call: Call,
         settings: &Settings,
@@ -97,7 +97,7 @@ impl<S: Transport> Connection<S> {
         let timeouts = &settings.timeouts;
         let uploading = Rc::strong_count(self) > 1;
         let unread = !uploading && !self.discard_buffered();
-        let framing = framing(&response, &call);
+        let framing = framing(response, &call);
         let switched = response.status == StatusCode::SWITCHING_PROTOCOLS;
         let keep_alive = call.keep_alive
             && call.upgrade.is_none()
@@ -121,7 +121,7 @@ impl<S: Transport> Connection<S> {
         );
         let mut writer = Writer {
             ended: response.body.is_empty() || call.head_only,
-            body: response.body,
+            body: std::mem::replace(&mut response.body, Body::empty()),
             chunked: framing == Framing::Chunked,
             trailers: call.trailers,
             chunk: Bytes::new(),

@@ -102,13 +102,14 @@ impl Stream {
         match opened.request {
             Ok(head) => {
                 let head_only = head.method == Method::HEAD;
-                let request = self.request(head, opened.ended, &settings);
+                let mut request = self.request(head, opened.ended, &settings);
                 let record = gateway.open(&request, peer, &settings);
                 let mut told = Told { stream: &self, record };
                 // In a box of its own: the task stays small to move, and what the way to the app
                 // needs is given back before a long answer begins.
-                let handled = gateway.handle(request, peer, &mut told.record, &settings);
+                let handled = gateway.handle(&mut request, peer, &mut told.record, &settings);
                 let handled = panics::caught(Box::pin(handled).as_mut()).await;
+                drop(request);
                 let mut response = handled.unwrap_or_else(|| gateway.crashed(&mut told.record));
                 self.respond(&mut response, &mut told.record, head_only, &settings).await;
             }

@@ -36,7 +36,8 @@ pub struct Exchange {
     length: Option<u64>,
     body: Option<Body>,
     expects_continue: bool,
-    timeouts: Timeouts,
+    response_timeout: Duration,
+    idle_body: Duration,
     head_limit: usize,
 }
 
@@ -71,7 +72,8 @@ impl Exchange {
             length: body.length().filter(|length| *length > 0 || expects_content(&request.method)),
             expects_continue: request.expects_continue && !body.is_empty(),
             body: Some(body),
-            timeouts: *timeouts,
+            response_timeout: timeouts.response,
+            idle_body: timeouts.idle_body,
             head_limit,
         }
     }
@@ -109,7 +111,7 @@ impl Exchange {
             Outgoing::ended(session.clone(), id)
         } else {
             let body = self.body.take().unwrap_or_default();
-            Outgoing::new(session.clone(), id, body, self.timeouts.idle_body)
+            Outgoing::new(session.clone(), id, body, self.idle_body)
         };
         let connection = connection.clone();
         let mut stream = Stream { connection, id, outgoing, _in_flight: in_flight };
@@ -153,7 +155,7 @@ impl Exchange {
                     }
                 }
                 if stream.outgoing.is_ended() && !deadline.is_set() {
-                    deadline.set_in(self.timeouts.response);
+                    deadline.set_in(self.response_timeout);
                 }
                 let late = deadline.poll_passed(cx);
                 return late.map(|()| Err(Wait::Error(Error::ResponseTimeout)));
@@ -200,7 +202,7 @@ impl Exchange {
             Body::empty()
         } else {
             let rules = Rules {
-                idle: Some(self.timeouts.idle_body),
+                idle: Some(self.idle_body),
                 late: || Error::AppBodyTimeout,
                 failed: |failure| error_of(failure, 0),
                 limit: 0,
