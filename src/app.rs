@@ -36,6 +36,7 @@ mod apply;
 mod memory;
 mod succession;
 mod traces;
+mod usage;
 
 use addresses::Addresses;
 use apply::apply;
@@ -295,6 +296,7 @@ impl Bound {
         admin.abort();
         memory.abort();
         traces.finish(deadline.saturating_duration_since(Instant::now()).max(LAST_WORDS)).await;
+        usage::tell(&self.shared);
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 }

@@ -13,8 +13,10 @@ use thiserror::Error;
 
 mod cause;
 mod limited;
+mod reasons;
 
 pub use limited::{Limit, Limited, Overload};
+pub use reasons::REASONS;
 
 /// Whose fault a failure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

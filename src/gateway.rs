@@ -26,6 +26,7 @@ use crate::message::{Request, Response};
 use crate::rate_limit::clients::Clients;
 use crate::telemetry::executions::Executions;
 use crate::telemetry::load::Memory;
+use crate::telemetry::metrics::{Cells, Http2Metrics, RouteMetrics, Traffic};
 use crate::telemetry::refusals::Refusals;
 use crate::telemetry::trace::Traces;
 use crate::upstream::{Rules, Upstream};
@@ -110,11 +111,13 @@ pub struct Shared {
     /// The settings in force.
     pub settings: ArcSwap<Settings>,
     /// Counts of HTTP/2 connections that were ended because of an error.
-    pub http2: crate::telemetry::metrics::Http2Metrics,
+    pub http2: Http2Metrics,
     /// Counts of requests that were refused for what their callers sent, and of panics.
     pub refusals: Refusals,
     /// Counts of requests for hosts that no app has.
-    pub unknown: crate::telemetry::metrics::RouteMetrics,
+    pub unknown: RouteMetrics,
+    /// Counts of all requests together.
+    pub traffic: Cells<Traffic>,
     /// The clients' rates, where they have a limit.
     pub clients: ArcSwapOption<Clients>,
     /// Whether the process has memory left.
@@ -134,9 +137,10 @@ impl Shared {
         Self {
             routes: RouteTable::new(),
             settings: ArcSwap::from_pointee(Settings::of(config)),
-            http2: crate::telemetry::metrics::Http2Metrics::default(),
+            http2: Http2Metrics::default(),
             refusals: Refusals::default(),
-            unknown: crate::telemetry::metrics::RouteMetrics::default(),
+            unknown: RouteMetrics::default(),
+            traffic: Cells::default(),
             clients: ArcSwapOption::new(
                 config.rate_limit.map(|limit| Arc::new(Clients::new(limit))),
             ),

@@ -14,3 +14,4 @@ pub mod refusals;
 pub mod state;
 pub mod tls;
 pub mod trace;
+pub mod usage;

@@ -50,7 +50,6 @@ const DOORS: &[(&str, &[&str], &str)] = &[
     ("listenfd::", &["inherited"], "descriptors come out of the environment in one place"),
     ("notify::", &["config/reload"], "one watcher of files"),
     ("mio::", &["worker/idle"], "sockets are tokio's as long as anything happens on them"),
-    ("prometheus_client::", &["admin"], "the data path counts plain atomics"),
 ];
 
 /// Who may use hyper: nobody on the data path.

@@ -5,18 +5,21 @@
 //! text of its own format that holds an `info` family, and does not know a
 //! counter's type unless the `TYPE` line carries the `_total` too.
 
+use std::convert::Infallible;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use prometheus_client::encoding::text;
-use prometheus_client::registry::Registry;
 
 use super::Admin;
 use super::problem::Problem;
 
 mod collector;
 mod family;
+mod text;
 mod traces;
+
+use text::Text;
 
 /// How the numbers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,17 +37,15 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let format = Format::wanted(&headers);
     let places = admin.places.clone();
-    let content = places.make(move || write(admin, format).map(String::into_bytes)).await?;
+    let content =
+        places.make(move || Ok::<_, Infallible>(write(&admin, format).into_bytes())).await?;
     Ok(([(header::CONTENT_TYPE, format.content_type())], content).into_response())
 }
 
-fn write(admin: Admin, format: Format) -> Result<String, std::fmt::Error> {
-    // Made for this one answer: it holds a collector and no metric.
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(collector::Exposition { admin, format }));
-    let mut content = String::new();
-    text::encode(&mut content, &registry)?;
-    Ok(content)
+fn write(admin: &Admin, format: Format) -> String {
+    let mut text = Text::new(format);
+    collector::collect(&mut text, admin);
+    text.finish()
 }
 
 impl Format {

@@ -19,6 +19,7 @@ use crate::upstream::turns::Concurrency;
 
 mod exposition;
 mod metrics;
+mod observability;
 
 /// Three apps, two workers that do not run, and the listener.
 struct Gateway {
@@ -186,7 +187,7 @@ async fn too_much_to_do_is_shown_and_leaves_the_gateway_ready() {
 async fn apps_are_listed_in_order_with_what_they_are_at() {
     let gateway = Gateway::start().await;
     let route = gateway.route("hello-acme.ignite.dodil.cloud");
-    (0..3).for_each(|_| route.shared.metrics.begin());
+    (0..3).for_each(|worker| route.shared.metrics.begin(worker));
     route.shared.waiting.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let _in_flight = InFlight::new(route.endpoints[0].clone());
 

@@ -37,6 +37,11 @@ impl Observers {
         self.executions.borrow()
     }
 
+    /// The worker's number, by which it finds the cells that it alone writes to.
+    pub fn worker(&self) -> usize {
+        self.load.worker()
+    }
+
     /// What all workers share.
     pub fn shared(&self) -> &Shared {
         &self.shared
@@ -50,14 +55,15 @@ impl Observers {
     /// A request has ended; `route` was its app's, if it had one. `logged` says that the access
     /// log wants it.
     pub fn tell(&self, finished: &Finished<'_>, route: Option<&Route>, logged: bool) {
+        let worker = self.worker();
         let metrics = if let Some(route) = route {
             &route.shared.metrics
         } else {
-            self.shared.unknown.begin();
+            self.shared.unknown.begin(worker);
             &self.shared.unknown
         };
-        let bytes = (finished.bytes_in, finished.bytes_out);
-        metrics.end(finished.method, finished.status, finished.took, bytes);
+        metrics.end(worker, finished);
+        self.shared.traffic.of(worker).end(finished);
         self.load.latency(finished);
         self.executions.borrow_mut().keep(finished);
         if logged {

@@ -26,6 +26,7 @@ use lag::Controller;
 /// What one worker knows of its load, and of the others'.
 #[derive(Debug)]
 pub struct Load {
+    worker: usize,
     own: Arc<WorkerLoad>,
     others: Vec<Arc<WorkerLoad>>,
     /// Requests that may begin before the others' counts are read again.
@@ -51,9 +52,10 @@ impl Drop for InFlight {
 const WHOLE: u32 = 1000;
 
 impl Load {
-    /// For the worker that counts in `own`.
-    pub fn new(own: Arc<WorkerLoad>, others: Vec<Arc<WorkerLoad>>) -> Rc<Self> {
+    /// For the worker of that number, which counts in `own`.
+    pub fn new(worker: usize, own: Arc<WorkerLoad>, others: Vec<Arc<WorkerLoad>>) -> Rc<Self> {
         Rc::new(Self {
+            worker,
             own,
             others,
             unlooked: Cell::new(0),
@@ -65,7 +67,12 @@ impl Load {
 
     /// A worker without colleagues.
     pub fn alone() -> Rc<Self> {
-        Self::new(Arc::default(), Vec::new())
+        Self::new(0, Arc::default(), Vec::new())
+    }
+
+    /// The worker's number, by which it finds the cells that it alone writes to.
+    pub fn worker(&self) -> usize {
+        self.worker
     }
 
     /// How many workers there are.

@@ -131,7 +131,7 @@ impl Record {
 
     /// The request's app is known.
     pub fn resolved(&mut self, route: &Arc<Route>) {
-        route.shared.metrics.begin();
+        route.shared.metrics.begin(self.observers.worker());
         self.route = Some(route.clone());
     }
 
@@ -155,7 +155,9 @@ impl Record {
         self.reason = error.reason();
         self.detail = error.cause().map(String::into_boxed_str);
         match error {
-            Error::RateLimited(limited) => self.metrics().limited(limited.limit),
+            Error::RateLimited(limited) => {
+                self.metrics().limited(self.observers.worker(), limited.limit);
+            }
             Error::Overloaded(by) => self.shed = Some(*by),
             other => self.observers.shared().refusals.count(other),
         }

@@ -4,10 +4,10 @@
 //! change touches only the hosts of the app that changed. A host belongs to
 //! the app that registered it first and never changes hands silently.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
@@ -19,8 +19,13 @@ use crate::config::Protocol;
 use crate::config::load::RateLimit;
 use crate::ids::{AppId, Domain, HostName, NameError};
 use crate::rate_limit::AppRate;
+use crate::telemetry::usage::Usage;
 use crate::upstream::app::{Endpoint, Route};
 use crate::upstream::turns::{Concurrency, Turns};
+
+mod ledger;
+
+use ledger::Ledger;
 
 /// Why a port of an app was not registered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -91,6 +96,9 @@ pub struct RouteTable {
     owned: DashMap<AppId, HashSet<HostName>, FxBuildHasher>,
     /// Requests that wait, of all apps.
     waiting: Arc<AtomicUsize>,
+    /// What was used on hosts that are no more. Held while a host goes there, so that its usage is
+    /// in one place at any time.
+    ledger: Mutex<Ledger>,
 }
 
 impl RouteTable {
@@ -100,6 +108,7 @@ impl RouteTable {
             hosts: DashMap::with_hasher(FxBuildHasher),
             owned: DashMap::with_hasher(FxBuildHasher),
             waiting: Arc::default(),
+            ledger: Mutex::default(),
         }
     }
 
@@ -151,6 +160,23 @@ impl RouteTable {
     /// Every route, in no order.
     pub fn routes(&self) -> Vec<Arc<Route>> {
         self.hosts.iter().map(|entry| entry.value().clone()).collect()
+    }
+
+    /// What every app used that was ever called, also those that are gone.
+    pub fn usage(&self) -> BTreeMap<AppId, Usage> {
+        let mut ledger = self.ledger();
+        ledger.tidy(|app| self.owned.contains_key(app));
+        let mut sums = ledger.sums();
+        for route in &self.hosts {
+            if route.shared.metrics.begun() > 0 {
+                *sums.entry(route.app.clone()).or_default() += route.shared.metrics.usage();
+            }
+        }
+        sums
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The app's turns, as long as one of its hosts stays.
@@ -211,7 +237,15 @@ impl RouteTable {
     }
 
     fn remove_host(&self, host: &HostName, owner: &AppId) {
-        if let Some((_, route)) = self.hosts.remove_if(host, |_, route| route.app == *owner) {
+        let mut ledger = self.ledger();
+        let removed = self.hosts.remove_if(host, |_, route| route.app == *owner);
+        if let Some((_, route)) = &removed
+            && ledger.enter(owner, &route.shared)
+        {
+            ledger.tidy(|app| self.owned.contains_key(app));
+        }
+        drop(ledger);
+        if let Some((_, route)) = removed {
             route.endpoints.iter().for_each(|endpoint| endpoint.retire());
             // Whoever waits for an endpoint of it learns that there will be none.
             route.turns.gone(route.port);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::connections::Connections;
 use super::latency::Latency;
-use super::metrics::{Durations, Histogram};
+use super::metrics::{Durations, DurationsRead};
 use crate::error::Overload;
 
 /// The load of one worker, written by it alone. On lines of its own: each of the others has its
@@ -18,7 +18,7 @@ pub struct WorkerLoad {
     /// The share of new requests that it refuses, in thousandths.
     refusing: AtomicU32,
     shed: [AtomicU64; Overload::ALL.len()],
-    lag: Histogram,
+    lag: Durations,
     /// Whose connections it serves.
     pub connections: Connections,
     /// How long its requests take.
@@ -68,7 +68,7 @@ impl WorkerLoad {
     }
 
     /// How late the worker was each time that it measured.
-    pub fn lag(&self) -> Durations {
+    pub fn lag(&self) -> DurationsRead {
         self.lag.read()
     }
 }

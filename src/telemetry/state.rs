@@ -23,6 +23,7 @@ pub struct State {
     phase: AtomicU8,
     reloads: AtomicU64,
     failures: AtomicU64,
+    started: AtomicU64,
     last_success: AtomicU64,
     problem: Mutex<Option<String>>,
 }
@@ -31,7 +32,9 @@ impl State {
     /// A process that just started with a good configuration.
     pub fn new() -> Self {
         let state = Self::default();
-        state.last_success.store(now(), Ordering::Relaxed);
+        let now = now();
+        state.started.store(now, Ordering::Relaxed);
+        state.last_success.store(now, Ordering::Relaxed);
         state
     }
 
@@ -75,6 +78,11 @@ impl State {
     /// Reloads that succeeded and that failed.
     pub fn reloads(&self) -> (u64, u64) {
         (self.reloads.load(Ordering::Relaxed), self.failures.load(Ordering::Relaxed))
+    }
+
+    /// When the process started, in seconds since 1970.
+    pub fn started(&self) -> u64 {
+        self.started.load(Ordering::Relaxed)
     }
 
     /// When a configuration was last taken over, in seconds since 1970.

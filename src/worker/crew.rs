@@ -121,7 +121,7 @@ impl Crew {
         let cells = self.metrics().map(|metrics| metrics.load.clone()).enumerate();
         let (own, others): (Vec<_>, Vec<_>) = cells.partition(|(other, _)| *other == index);
         let own = own.into_iter().next().map(|(_, cell)| cell).unwrap_or_default();
-        Load::new(own, others.into_iter().map(|(_, cell)| cell).collect())
+        Load::new(index, own, others.into_iter().map(|(_, cell)| cell).collect())
     }
 
     /// The least loaded other worker, if `index` has clearly more than it: more

@@ -65,6 +65,7 @@ mod top;
 mod traces;
 mod trailers;
 mod upgrade;
+mod usage;
 mod verbatim;
 mod websocket_http2;
 mod workers;

@@ -90,7 +90,7 @@ struct Counts {
     failures: u64,
     refusals: u64,
     nanos: u64,
-    buckets: [u64; metrics::BUCKETS.len() + 1],
+    buckets: [u64; metrics::SECONDS.len() + 1],
 }
 
 /// How many apps there are.
@@ -248,13 +248,7 @@ impl Counts {
             for (sum, count) in all.buckets.iter_mut().zip(durations.buckets) {
                 *sum += count;
             }
-            #[expect(
-                clippy::cast_sign_loss,
-                clippy::cast_possible_truncation,
-                reason = "a sum of durations is positive"
-            )]
-            let nanos = (durations.sum * 1e9) as u64;
-            all.nanos += nanos;
+            all.nanos += durations.sum;
         }
         all
     }
@@ -281,7 +275,7 @@ impl Counts {
             below += count;
             below > 0 && below * 100 >= all * 99
         });
-        let bound = |bucket: usize| metrics::BUCKETS.get(bucket).map_or(-1.0, |bound| bound * 1e3);
+        let bound = |bucket: usize| metrics::SECONDS.get(bucket).map_or(-1.0, |bound| bound * 1e3);
         found.map(bound)
     }
 }

@@ -1,25 +1,16 @@
-//! The names of all metrics, what they tell, and how a family is written in
-//! either format. `docs/metrics.md` repeats them; a test compares.
-
-use std::fmt;
-use std::time::Duration;
-
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-
-use super::Format;
-use crate::telemetry::metrics::{BUCKETS, Durations};
+//! The names of all metrics and what they tell, in the order of the exposition.
+//! `docs/metrics.md` repeats them; a test compares.
 
 /// A metric: its name as it is exported, and what it tells.
 pub(super) struct Family {
-    name: &'static str,
-    kind: Kind,
-    help: &'static str,
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) help: &'static str,
 }
 
 /// What a number means. An info is always 1: its labels are the fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Counter,
     Gauge,
     Histogram,
@@ -40,6 +31,11 @@ pub(super) const REQUESTS: Family = family(
     "ignite_gateway_requests_total",
     "Requests that ended, by method and class of status; class none got no response.",
 );
+pub(super) const FAILURES: Family = family(
+    Kind::Counter,
+    "ignite_gateway_failed_requests_total",
+    "Requests that were refused or did not end well, by whose doing it was and why.",
+);
 pub(super) const ACTIVE: Family = family(
     Kind::Gauge,
     "http_server_active_requests",
@@ -59,6 +55,16 @@ pub(super) const RATE_LIMITED: Family = family(
     Kind::Counter,
     "ignite_gateway_rate_limited_requests_total",
     "Requests refused with 429, by whose rate they were beyond.",
+);
+pub(super) const FIRST_BYTE: Family = family(
+    Kind::Histogram,
+    "ignite_gateway_upstream_first_byte_seconds",
+    "Time from the choice of an endpoint to the whole head of its response, connecting included.",
+);
+pub(super) const QUEUE: Family = family(
+    Kind::Histogram,
+    "ignite_gateway_queue_seconds",
+    "Time that requests waited for a ready endpoint or for their turn, of those that had to.",
 );
 pub(super) const ENDPOINTS: Family =
     family(Kind::Gauge, "ignite_gateway_endpoints", "Endpoints of an app's port, by state.");
@@ -88,6 +94,41 @@ pub(super) const OLDEST_WAIT: Family = family(
     "How long the first of the requests that wait for an app has waited; 0: none waits.",
 );
 pub(super) const APPS: Family = family(Kind::Gauge, "ignite_gateway_apps", "Apps that are routed.");
+pub(super) const USAGE_INVOCATIONS: Family = family(
+    Kind::Counter,
+    "ignite_gateway_usage_invocations_total",
+    "Invocations of an app that ended.",
+);
+pub(super) const USAGE_MILLISECONDS: Family = family(
+    Kind::Counter,
+    "ignite_gateway_usage_milliseconds_total",
+    "Time of an app's invocations without waiting, each rounded up to a millisecond.",
+);
+pub(super) const USAGE_REQUEST_BYTES: Family = family(
+    Kind::Counter,
+    "ignite_gateway_usage_request_bytes_total",
+    "Bytes of request bodies that came with an app's invocations.",
+);
+pub(super) const USAGE_RESPONSE_BYTES: Family = family(
+    Kind::Counter,
+    "ignite_gateway_usage_response_bytes_total",
+    "Bytes of response bodies that an app gave to its invocations.",
+);
+pub(super) const REQUEST_SIZE: Family = family(
+    Kind::Histogram,
+    "http_server_request_body_size_bytes",
+    "Sizes of request bodies as far as they were received, of all apps together.",
+);
+pub(super) const RESPONSE_SIZE: Family = family(
+    Kind::Histogram,
+    "http_server_response_body_size_bytes",
+    "Sizes of response bodies as far as they were passed on, of all apps together.",
+);
+pub(super) const CONNECT: Family = family(
+    Kind::Histogram,
+    "ignite_gateway_upstream_connect_seconds",
+    "Time that requests waited for a new connection to an endpoint, of all apps together.",
+);
 pub(super) const CONNECTIONS: Family = family(
     Kind::Gauge,
     "ignite_gateway_downstream_connections",
@@ -194,17 +235,27 @@ pub(super) const RELOADS: Family = family(
     "ignite_gateway_config_reloads_total",
     "Reloads of the configuration since the start, by result.",
 );
+pub(super) const GENERATION: Family = family(
+    Kind::Gauge,
+    "ignite_gateway_config_generation",
+    "Number of the configuration in force: 1 from the start, one more with each that is taken over.",
+);
 pub(super) const LAST_SUCCESS: Family = family(
     Kind::Gauge,
     "ignite_gateway_config_last_success_timestamp_seconds",
     "When the configuration in force was taken over, in seconds since 1970.",
+);
+pub(super) const START: Family = family(
+    Kind::Gauge,
+    "process_start_time_seconds",
+    "When the process started, in seconds since 1970.",
 );
 pub(super) const BUILD: Family =
     family(Kind::Info, "ignite_gateway_build_info", "The version that runs.");
 
 impl Kind {
     /// The ending of the exported name that is no part of the `OpenMetrics` family.
-    fn suffix(self) -> &'static str {
+    pub(super) fn suffix(self) -> &'static str {
         match self {
             Self::Counter => "_total",
             Self::Info => "_info",
@@ -212,92 +263,13 @@ impl Kind {
         }
     }
 
-    fn metric_type(self, format: Format) -> MetricType {
-        match (self, format) {
-            (Self::Counter, _) => MetricType::Counter,
-            (Self::Histogram, _) => MetricType::Histogram,
-            (Self::Info, Format::OpenMetrics) => MetricType::Info,
-            (Self::Gauge, _) | (Self::Info, Format::Text) => MetricType::Gauge,
+    /// As a `TYPE` line of `OpenMetrics` names it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+            Self::Info => "info",
         }
-    }
-}
-
-/// Writes one family after the other.
-pub(super) struct Writer<'a> {
-    encoder: DescriptorEncoder<'a>,
-    format: Format,
-}
-
-/// Writes the samples of one family.
-pub(super) struct Samples<'a> {
-    encoder: MetricEncoder<'a>,
-    kind: Kind,
-    format: Format,
-}
-
-impl<'a> Writer<'a> {
-    pub(super) fn new(encoder: DescriptorEncoder<'a>, format: Format) -> Self {
-        Self { encoder, format }
-    }
-
-    /// Begins a family: its `HELP` and `TYPE`.
-    pub(super) fn begin(&mut self, family: &Family) -> Result<Samples<'_>, fmt::Error> {
-        let name = match self.format {
-            Format::OpenMetrics => family.name.strip_suffix(family.kind.suffix()),
-            Format::Text => None,
-        };
-        let name = name.unwrap_or(family.name);
-        let metric_type = family.kind.metric_type(self.format);
-        let encoder = self.encoder.encode_descriptor(name, family.help, None, metric_type)?;
-        Ok(Samples { encoder, kind: family.kind, format: self.format })
-    }
-
-    /// A family of a single sample without labels.
-    pub(super) fn single(&mut self, family: &Family, value: u64) -> fmt::Result {
-        let mut samples = self.begin(family)?;
-        write(&mut samples.encoder, samples.kind, samples.format, value)
-    }
-}
-
-impl Samples<'_> {
-    /// One sample.
-    pub(super) fn add(&mut self, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
-        if (self.kind, self.format) == (Kind::Info, Format::OpenMetrics) {
-            return self.encoder.encode_info(labels);
-        }
-        write(&mut self.encoder.encode_family(labels)?, self.kind, self.format, value)
-    }
-
-    /// One sample of a time.
-    pub(super) fn add_seconds(
-        &mut self,
-        labels: &impl EncodeLabelSet,
-        time: Duration,
-    ) -> fmt::Result {
-        self.encoder.encode_family(labels)?.encode_gauge(&time.as_secs_f64())
-    }
-
-    /// One histogram.
-    pub(super) fn add_durations(
-        &mut self,
-        labels: &impl EncodeLabelSet,
-        durations: &Durations,
-    ) -> fmt::Result {
-        let bounds = BUCKETS.into_iter().chain([f64::INFINITY]);
-        let buckets: Vec<_> = bounds.zip(durations.buckets).collect();
-        // Counted from the buckets, so that the two always agree.
-        let count = durations.buckets.iter().sum();
-        let mut encoder = self.encoder.encode_family(labels)?;
-        encoder.encode_histogram::<NoLabelSet>(durations.sum, count, &buckets, None)
-    }
-}
-
-/// `encode_counter` appends the `_total` that a name in Prometheus' text has already.
-fn write(encoder: &mut MetricEncoder<'_>, kind: Kind, format: Format, value: u64) -> fmt::Result {
-    match (kind, format) {
-        (Kind::Counter, Format::OpenMetrics) => {
-            encoder.encode_counter::<NoLabelSet, u64, u64>(&value, None)
-        }
-        _ => encoder.encode_gauge(&value),
     }
 }

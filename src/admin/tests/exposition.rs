@@ -15,6 +15,8 @@ pub(super) struct Sample {
     pub(super) name: String,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) value: f64,
+    /// Its text, labels and all.
+    pub(super) exemplar: Option<String>,
 }
 
 pub(super) struct Exposition(pub(super) Vec<Family>);
@@ -45,7 +47,9 @@ impl Exposition {
             }
             assert!(!line.starts_with('#') && !family.kind.is_empty(), "{line}");
             let sample = Sample::parse(line);
-            assert!(series.insert(line.rsplit_once(' ').expect(line).0), "twice: {line}");
+            let series_and_value = line.split(" # ").next().expect(line);
+            let (one, _) = series_and_value.rsplit_once(' ').expect(line);
+            assert!(series.insert(one), "twice: {line}");
             let suffix = sample.name.strip_prefix(&*family.name);
             let suffix = suffix.unwrap_or_else(|| panic!("{line} is not of {}", family.name));
             let suffixes: &[&str] = match &*family.kind {
@@ -106,6 +110,13 @@ impl Exposition {
 
 impl Sample {
     fn parse(line: &str) -> Self {
+        let (line, exemplar) = match line.split_once(" # ") {
+            Some((sample, exemplar)) => (sample, Some(exemplar)),
+            None => (line, None),
+        };
+        if let Some(exemplar) = exemplar {
+            check_exemplar(line, exemplar);
+        }
         let (series, value) = line.rsplit_once(' ').expect(line);
         let value: f64 = value.parse().expect(line);
         assert!(value.is_finite() && value >= 0.0, "{line}");
@@ -123,12 +134,27 @@ impl Sample {
             assert!(is_name(key) && !value.contains(['"', '\\']), "{line}");
             assert!(found.insert(key.to_owned(), value.to_owned()).is_none(), "{line}");
         }
-        Self { name: name.to_owned(), labels: found, value }
+        let exemplar = exemplar.map(str::to_owned);
+        Self { name: name.to_owned(), labels: found, value, exemplar }
     }
 
     fn has(&self, labels: &[(&str, &str)]) -> bool {
         labels.iter().all(|(key, value)| self.labels.get(*key).is_some_and(|found| found == value))
     }
+}
+
+/// `OpenMetrics` 1.0: on buckets, of at most 128 characters, with a value that belongs there.
+fn check_exemplar(sample: &str, exemplar: &str) {
+    let le = sample.split("le=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let bound: f64 = le.expect("an exemplar of a bucket").parse().expect(sample);
+    let (labels, numbers) = exemplar.split_once("} ").expect(exemplar);
+    let labels = labels.strip_prefix('{').expect(exemplar);
+    assert!(labels.replace(['=', '"', ','], "").len() <= 128, "{exemplar}");
+    let (key, value) = labels.split_once('=').expect(exemplar);
+    assert!(is_name(key) && value.starts_with('"') && value.ends_with('"'), "{exemplar}");
+    let (value, time) = numbers.split_once(' ').expect(exemplar);
+    assert!(value.parse::<f64>().expect(exemplar) <= bound, "{sample} # {exemplar}");
+    assert!(time.parse::<f64>().expect(exemplar) > 1e9, "{exemplar}");
 }
 
 fn is_name(text: &str) -> bool {

@@ -1,39 +1,58 @@
 //! What `/metrics` exports, read with the strict reader, and its table in
 //! `docs/metrics.md`.
 
-use crate::upstream::outlier::Fault;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::Method;
 
-use crate::error::{Limit, Overload};
+use crate::error::{Limit, Overload, Side};
+use crate::telemetry::finished::{Attempt, Finished, Stage, Termination};
+use crate::telemetry::metrics::tests::finished;
 use crate::telemetry::tls::{Certificate, Failure, Handshake};
+use crate::upstream::outlier::Fault;
 
 use super::exposition::{Exposition, Family};
 use super::{Gateway, Reply};
 
-const OPEN: &str = "Accept: application/openmetrics-text; version=1.0.0\r\n";
+pub(super) const OPEN: &str = "Accept: application/openmetrics-text; version=1.0.0\r\n";
 const HELLO: [(&str, &str); 3] = [("organization", "acme"), ("app", "hello"), ("port", "80")];
 const UNKNOWN: [(&str, &str); 3] =
     [("organization", "_unknown"), ("app", "_unknown"), ("port", "_unknown")];
 
 /// A gateway in which every family has a sample.
-async fn busy() -> Gateway {
+pub(super) async fn busy() -> Gateway {
     let gateway = Gateway::start().await;
     gateway.state.serving();
     let route = gateway.route("hello-acme.ignite.dodil.cloud");
     let metrics = &route.shared.metrics;
-    for (millis, status) in [(1, Some(200)), (30, Some(204)), (30, Some(503)), (60_000, None)] {
-        metrics.begin();
-        metrics.end(&Method::GET, status, Duration::from_millis(millis), (10, 100));
+    let requests = [
+        (1, Some(200), Termination::Complete, ""),
+        (30, Some(204), Termination::Complete, ""),
+        (30, Some(503), Termination::By(Side::Gateway, Stage::Queue), "queue_full"),
+        (60_000, None, Termination::By(Side::Caller, Stage::Body), "caller_gone"),
+    ];
+    for (worker, (millis, status, termination, reason)) in requests.into_iter().enumerate() {
+        metrics.begin(worker);
+        let request = Finished { status, termination, reason, ..finished() };
+        let (took, queued) = (Duration::from_millis(millis), Duration::from_micros(300));
+        metrics.end(worker, &Finished { took, queued, bytes_in: 10, bytes_out: 100, ..request });
     }
-    metrics.limited(Limit::App);
-    (0..3).for_each(|_| metrics.begin());
+    metrics.limited(0, Limit::App);
+    (0..3).for_each(|_| metrics.begin(1));
     route.shared.waiting.store(2, Ordering::Relaxed);
-    gateway.shared.unknown.begin();
-    gateway.shared.unknown.end(&Method::POST, Some(404), Duration::ZERO, (0, 7));
+    gateway.shared.unknown.begin(0);
+    let (method, status) = (&Method::POST, Some(404));
+    gateway.shared.unknown.end(0, &Finished { method, status, bytes_out: 7, ..finished() });
+    let request = finished();
+    let (endpoint, began) = (([127, 0, 0, 1], 3000).into(), request.began);
+    let connect = Some(Duration::from_millis(2));
+    let last = Some(Attempt { endpoint, began, ended: began, connect, reason: "" });
+    for worker in 0..2 {
+        let (bytes_in, bytes_out) = (0, 5000);
+        gateway.shared.traffic.of(worker).end(&Finished { last, bytes_in, bytes_out, ..request });
+    }
     for (worker, number) in gateway.crew.metrics().zip(1..) {
         worker.connections.store(number, Ordering::Relaxed);
         worker.accepted.store(10 * number, Ordering::Relaxed);
@@ -57,7 +76,7 @@ async fn busy() -> Gateway {
     gateway
 }
 
-async fn scrape(gateway: &Gateway, accept: &str) -> (Reply, Exposition) {
+pub(super) async fn scrape(gateway: &Gateway, accept: &str) -> (Reply, Exposition) {
     let reply = gateway.ask("GET", "/metrics", accept).await;
     assert_eq!(reply.status, 200);
     let exposition = Exposition::parse(&reply.body);
@@ -92,12 +111,73 @@ async fn numbers_of_requests_are_exported_per_host() {
     near(value("http_server_active_requests", &[]), 3.0);
     near(value("ignite_gateway_request_body_bytes_total", &[]), 40.0);
     near(value("ignite_gateway_response_body_bytes_total", &[]), 400.0);
+    for (side, reason) in [("gateway", "queue_full"), ("caller", "caller_gone")] {
+        let labels = [("side", side), ("reason", reason)];
+        near(value("ignite_gateway_failed_requests_total", &labels), 1.0);
+    }
+    near(value("ignite_gateway_upstream_first_byte_seconds_count", &[]), 4.0);
+    near(value("ignite_gateway_queue_seconds_count", &[]), 4.0);
+    near(value("ignite_gateway_queue_seconds_sum", &[]), 0.0012);
     near(value("ignite_gateway_endpoints", &[("state", "ready")]), 1.0);
     near(value("ignite_gateway_endpoints", &[("state", "unready")]), 1.0);
     near(found.value("ignite_gateway_in_flight_requests", &HELLO[..2]), 1.0);
     near(found.value("ignite_gateway_waiting_requests", &HELLO[..2]), 2.0);
     near(found.value("ignite_gateway_oldest_wait_seconds", &HELLO[..2]), 0.0);
     near(found.value("ignite_gateway_apps", &[]), 3.0);
+}
+
+#[tokio::test]
+async fn sizes_and_connects_are_exported_for_all_apps_together() {
+    let gateway = busy().await;
+    let (_, found) = scrape(&gateway, OPEN).await;
+    let near = |name, labels: &[(&str, &str)], right: f64| {
+        let left = found.value(name, labels);
+        assert!((left - right).abs() < 1e-6, "{name} {left}");
+    };
+    near("http_server_request_body_size_bytes_bucket", &[("le", "256.0")], 2.0);
+    near("http_server_response_body_size_bytes_bucket", &[("le", "4096.0")], 0.0);
+    near("http_server_response_body_size_bytes_bucket", &[("le", "16384.0")], 2.0);
+    near("http_server_response_body_size_bytes_sum", &[], 10_000.0);
+    near("ignite_gateway_upstream_connect_seconds_sum", &[], 0.004);
+}
+
+#[tokio::test]
+async fn slow_buckets_lead_to_an_execution_in_the_format_that_knows_exemplars() {
+    let gateway = busy().await;
+    let (_, found) = scrape(&gateway, OPEN).await;
+    let bucket = |le| {
+        let labels = [&HELLO[..], &[("le", le)]].concat();
+        let samples = found.samples("http_server_request_duration_seconds_bucket", &labels);
+        samples[0].exemplar.clone()
+    };
+    let id = finished().execution_id;
+    // 0x01938f3a7c55 milliseconds since 1970, and what it took.
+    let expected = format!("{{execution_id=\"{id}\"}} 0.03 1733274795.123");
+    assert_eq!(bucket("0.05"), Some(expected));
+    assert!(bucket("+Inf").is_some_and(|text| text.contains(" 60.0 ")));
+    assert_eq!(bucket("0.25"), None);
+    let (reply, text) = scrape(&gateway, "Accept: */*\r\n").await;
+    assert!(!reply.body.contains(" # "));
+    assert!(text.0.iter().flat_map(|family| &family.samples).all(|one| one.exemplar.is_none()));
+}
+
+#[tokio::test]
+async fn usage_is_exported_per_app_and_stays_when_the_app_goes() {
+    let gateway = busy().await;
+    let usage = async || {
+        let (_, found) = scrape(&gateway, OPEN).await;
+        ["invocations", "milliseconds", "request_bytes", "response_bytes"].map(|what| {
+            let name = format!("ignite_gateway_usage_{what}_total");
+            found.value(&name, &HELLO[..2]).to_string()
+        })
+    };
+    // Without the one that waited in vain; each of the others a part of a millisecond less.
+    let used = ["3", "60031", "30", "300"];
+    assert_eq!(usage().await, used);
+    gateway.shared.routes.remove(&"acme/hello".parse().expect("an id"));
+    assert_eq!(usage().await, used);
+    let (_, found) = scrape(&gateway, OPEN).await;
+    assert!(found.samples("http_server_active_requests", &HELLO).is_empty());
 }
 
 #[tokio::test]
@@ -146,6 +226,8 @@ async fn workers_and_reloads_are_exported() {
     near("ignite_gateway_config_reloads_total", &[("result", "failure")], 2.0);
     let loaded = found.value("ignite_gateway_config_last_success_timestamp_seconds", &[]);
     assert!(loaded > 1.7e9);
+    near("ignite_gateway_config_generation", &[], 2.0);
+    assert!(found.value("process_start_time_seconds", &[]) > 1.7e9);
     near("ignite_gateway_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
 }
 
@@ -195,7 +277,9 @@ async fn both_formats_hold_the_same_samples_under_the_names_they_ask_for() {
     assert_eq!(text_reply.header("content-type"), Some(text_type));
 
     let samples = |text: &str| {
-        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>()
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let sample = |line: &str| line.split(" # ").next().unwrap_or_default().to_owned();
+        lines.map(sample).collect::<Vec<_>>()
     };
     assert_eq!(samples(&open_reply.body), samples(&text_reply.body));
     for (open, text) in open.0.iter().zip(&text.0) {

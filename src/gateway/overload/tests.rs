@@ -12,7 +12,9 @@ fn crew(count: usize) -> Vec<Rc<Load>> {
         let others = cells.iter().enumerate().filter(|(other, _)| *other != index);
         others.map(|(_, cell)| cell.clone()).collect()
     };
-    cells.iter().enumerate().map(|(index, own)| Load::new(own.clone(), others(index))).collect()
+    let load =
+        |(index, own): (usize, &Arc<WorkerLoad>)| Load::new(index, own.clone(), others(index));
+    cells.iter().enumerate().map(load).collect()
 }
 
 fn limited_to(in_flight: usize) -> (Shared, Settings) {
