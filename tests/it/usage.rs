@@ -413,7 +413,6 @@ fn compare(calls: u64) {
 }
 
 #[test]
-#[ignore = "a load of some seconds: cargo test --test it usage -- --ignored"]
 fn usage_is_what_a_load_with_aborted_calls_and_reloads_accounts_for() {
     compare(4000);
 }
