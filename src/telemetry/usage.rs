@@ -2,8 +2,8 @@
 //!
 //! An invocation is a request that got as far as a connection to the app, however
 //! it ended from there, unless by a failure of the gateway's own. `docs/metrics.md`
-//! tells what that means for every end; the access log's `termination`
-//! says the same of one request, so a bill can be checked line by line.
+//! tells what that means for every end; the `termination` of an execution says the
+//! same of one request.
 
 use std::ops::AddAssign;
 use std::time::Duration;
