@@ -26,6 +26,7 @@ use crate::listener::tls::{Keeper, TlsError};
 use crate::shutdown::Drain;
 use crate::supervisor::Supervisor;
 use crate::takeover::{Door, DoorError, HandedOver, Predecessor, TakeoverError};
+use crate::telemetry::access_log::Output;
 use crate::telemetry::level::LogLevel;
 use crate::telemetry::state::State;
 use crate::upstream::health::Timings;
@@ -115,6 +116,8 @@ pub struct Surroundings {
     pub door: Option<Door>,
     /// Who started this process.
     pub supervisor: Supervisor,
+    /// Where access logs are written.
+    pub log: Output,
 }
 
 /// A gateway whose addresses are taken and that does not run yet.
@@ -148,7 +151,8 @@ pub fn bind_among(config: Config, mut surroundings: Surroundings) -> Result<Boun
     let keeper = Keeper::load(&config.listeners)?;
     let inherited = std::mem::take(&mut surroundings.inherited);
     let addresses = Addresses::take(&config, count, keeper.acceptors(), inherited)?;
-    let shared = Arc::new(Shared::new(&config));
+    let log = std::mem::take(&mut surroundings.log);
+    let shared = Arc::new(Shared { log, ..Shared::new(&config) });
     let (crew, workers, signals) = worker::crew(addresses.per_worker, &shared);
     let timings = Some(Timings::CONTRACT.without_initial_delay());
     Ok(Bound {

@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::ids::ExecutionIds;
 use crate::message::{Request, Response};
 use crate::rate_limit::clients::Clients;
+use crate::telemetry::access_log::Output;
 use crate::telemetry::executions::Executions;
 use crate::telemetry::load::Memory;
 use crate::telemetry::metrics::{Cells, Http2Metrics, RouteMetrics, Traffic};
@@ -128,10 +129,12 @@ pub struct Shared {
     pub ending: AtomicBool,
     /// Where spans go, if anywhere.
     pub traces: Option<Arc<Traces>>,
+    /// Where access logs are written.
+    pub log: Output,
 }
 
 impl Shared {
-    /// No routes yet, and the settings of `config`.
+    /// No routes yet, the settings of `config`, and no log.
     pub fn new(config: &Config) -> Self {
         let traces = &config.traces;
         Self {
@@ -148,6 +151,7 @@ impl Shared {
             executions: config.admin.executions,
             ending: AtomicBool::new(false),
             traces: traces.endpoint.as_ref().map(|_| Arc::new(Traces::new(traces.queue))),
+            log: Output::default(),
         }
     }
 
@@ -214,6 +218,11 @@ impl Gateway {
     /// The last executions of this worker.
     pub fn executions(&self) -> Ref<'_, Executions> {
         self.observers.executions()
+    }
+
+    /// Who is told of this worker's requests.
+    pub fn observers(&self) -> &Observers {
+        &self.observers
     }
 
     /// What this worker has to do.

@@ -10,7 +10,7 @@ use crate::listener::tls::{Keeper, TlsError};
 /// not ignored.
 pub(super) async fn apply(
     old: &Config,
-    new: Config,
+    mut new: Config,
     shared: &Shared,
     discovery: &mut FileDiscovery,
     keeper: &mut Keeper,
@@ -33,6 +33,7 @@ pub(super) async fn apply(
             tracing::warn!(key, "this change needs a restart; the old value stays in force");
         }
     }
+    new.access_log.format = old.access_log.format;
     shared.reconfigure(&new);
     discovery.change(old, &new);
     tracing::info!(apps = new.apps.len(), "configuration reloaded");

@@ -34,7 +34,7 @@ pub(super) struct Succession {
 impl Succession {
     /// Before it accepts; `held` is what it will hand on.
     pub(super) fn new(surroundings: Surroundings, held: Held) -> Self {
-        let Surroundings { inherited: _, predecessor, door, supervisor } = surroundings;
+        let Surroundings { inherited: _, predecessor, door, supervisor, log: _ } = surroundings;
         Self {
             predecessor,
             door,

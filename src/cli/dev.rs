@@ -16,6 +16,7 @@ use crate::dev::platform;
 use crate::dev::process::AppCommand;
 use crate::dev::settings::{Settings, StartError};
 use crate::ids::{AppId, Label};
+use crate::telemetry::access_log::Output;
 use crate::telemetry::log;
 use crate::upstream::health::Timings;
 
@@ -65,8 +66,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let settings = arguments.settings()?;
-    let logging = log::start(LogFormat::Text);
+    let mut settings = arguments.settings()?;
+    let logging = log::start(LogFormat::Text).map_err(Failure::running)?;
+    settings.log = logging.output();
     super::runtime().build().map_err(Failure::running)?.block_on(async {
         let (commands, receiver) = mpsc::channel::<Command>(8);
         // Before the app starts: no signal may leave it behind.
@@ -110,6 +112,7 @@ impl Arguments {
             },
             grace: self.grace,
             colour: log::colour(),
+            log: Output::default(),
         })
     }
 }

@@ -16,6 +16,7 @@ use crate::config::{file, reload};
 use crate::inherited::Inherited;
 use crate::supervisor::Supervisor;
 use crate::takeover::{self, Door, Predecessor};
+use crate::telemetry::access_log::Output;
 use crate::telemetry::log;
 
 /// Arguments of `serve`.
@@ -45,7 +46,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Read before it is loaded: a change in between is noticed when the watch begins.
     let known = std::fs::read(&arguments.config).ok();
     let loaded = file::load(&arguments.config, file::environment()).map_err(Failure::usage)?;
-    let logging = log::start(loaded.config.access_log.format);
+    let logging = log::start(loaded.config.access_log.format).map_err(Failure::running)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -61,7 +62,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         // Before anybody can know of this process: a signal must not meet it unprepared.
         let (commands, receiver) = mpsc::channel::<Command>(8);
         signals::forward(commands.clone(), arguments.config.clone()).map_err(Failure::running)?;
-        let surroundings = surroundings(arguments, passed).await.map_err(refused)?;
+        let surroundings =
+            surroundings(arguments, passed, logging.output()).await.map_err(refused)?;
         let mut bound = app::bind_among(loaded.config, surroundings).map_err(refused)?;
         bound.set_log_level(logging.level().clone());
         for address in bound.addresses() {
@@ -81,6 +83,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 async fn surroundings(
     arguments: &Arguments,
     passed: Inherited,
+    log: Output,
 ) -> Result<Surroundings, StartError> {
     let explicit = arguments.takeover_socket.clone();
     let is_asked_for = explicit.is_some() || arguments.takeover;
@@ -112,7 +115,7 @@ async fn surroundings(
         None => None,
     };
     let supervisor = Supervisor::from_environment();
-    Ok(Surroundings { inherited, predecessor, door, supervisor })
+    Ok(Surroundings { inherited, predecessor, door, supervisor, log })
 }
 
 fn refused(error: StartError) -> Failure {

@@ -23,7 +23,7 @@ use super::process::{self, AppCommand, Backoff, Order};
 use super::screen::Screen;
 use super::settings::{Settings, StartError};
 use super::{addresses, echo};
-use crate::app::{self, Bound, Command};
+use crate::app::{self, Bound, Command, Surroundings};
 use crate::config::tls::Tls;
 use crate::config::{Config, Listener};
 use crate::discovery;
@@ -74,7 +74,8 @@ pub fn bind(settings: Settings) -> Result<Platform, StartError> {
         if own_ports.contains(&port) { (Ipv4Addr::LOCALHOST, port).into() } else { address }
     };
     let config = settings.config(Listener { tls, ..Listener::at(listen) }, endpoint)?;
-    let mut bound = app::bind(config.clone())?;
+    let surroundings = Surroundings { log: settings.log.clone(), ..Surroundings::default() };
+    let mut bound = app::bind_among(config.clone(), surroundings)?;
     bound.set_no_probes();
 
     let screen = Screen::new(settings.app.name.as_str(), settings.colour);

@@ -15,6 +15,7 @@ use crate::config::{
     AccessLog, Admin, App, AppPort, Config, DeploymentMode, Listener, LogFormat, Protocol, Timeouts,
 };
 use crate::ids::{AppId, Domain, HostName, NameError};
+use crate::telemetry::access_log::Output;
 use crate::upstream::health::Timings;
 
 /// Enough to show that a call may come through any of several threads.
@@ -47,6 +48,8 @@ pub struct Settings {
     pub grace: Duration,
     /// Whether lines may be coloured.
     pub colour: bool,
+    /// Where the access log is written.
+    pub log: Output,
 }
 
 /// Why the platform did not start.

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use super::Shared;
 use super::overload::Load;
 use crate::config::Protocol;
-use crate::telemetry::access_log;
+use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::executions::Executions;
 use crate::telemetry::finished::Finished;
 use crate::telemetry::trace::Recorded;
@@ -23,13 +23,15 @@ pub struct Observers {
     shared: Arc<Shared>,
     load: Rc<Load>,
     executions: RefCell<Executions>,
+    access_log: AccessLog,
 }
 
 impl Observers {
     /// Those of a worker.
     pub fn new(shared: Arc<Shared>, load: Rc<Load>) -> Rc<Self> {
         let executions = Executions::new(shared.executions.div_ceil(load.workers()));
-        Rc::new(Self { shared, load, executions: RefCell::new(executions) })
+        let access_log = AccessLog::new(shared.log.clone());
+        Rc::new(Self { shared, load, executions: RefCell::new(executions), access_log })
     }
 
     /// The last executions of this worker.
@@ -67,13 +69,18 @@ impl Observers {
         self.load.latency(finished);
         self.executions.borrow_mut().keep(finished);
         if logged {
-            access_log::write(finished);
+            self.access_log.write(finished);
         }
         if let Some(traces) = &self.shared.traces
             && let Some(recorded) = Recorded::of(finished, route.and_then(version_of))
         {
             traces.hand_over(Box::new(recorded));
         }
+    }
+
+    /// Hands over what was gathered; called some times a second by the worker.
+    pub fn flush(&self) {
+        self.access_log.flush();
     }
 }
 

@@ -73,6 +73,17 @@ impl Finished<'_> {
         !self.reason.is_empty() || self.status.is_none_or(|status| status >= 500)
     }
 
+    /// When the response ended.
+    pub fn ended(&self) -> Instant {
+        self.began + self.took
+    }
+
+    /// The path, and the query if there is one.
+    pub fn path_and_query(&self) -> (&[u8], Option<&[u8]>) {
+        let mut parts = self.target.splitn(2, |byte| *byte == b'?');
+        (parts.next().unwrap_or_default(), parts.next())
+    }
+
     /// The try that was made last, whether it was the last chance or not.
     pub fn latest(&self) -> Option<&Attempt> {
         self.last.as_ref().or_else(|| self.earlier.last())
@@ -92,6 +103,13 @@ pub struct Attempt {
     pub connect: Option<Duration>,
     /// Why it failed; empty if it did not.
     pub reason: &'static str,
+}
+
+impl Attempt {
+    /// How long it took.
+    pub fn took(&self) -> Duration {
+        self.ended.saturating_duration_since(self.began)
+    }
 }
 
 /// How far a request got.

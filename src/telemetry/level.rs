@@ -1,8 +1,8 @@
 //! Which log lines are written, changed while the process runs.
 //!
-//! The filter is read without a lock: every line of the access log passes it. An
-//! `EnvFilter` in `tracing_subscriber::reload` would be read under one that all
-//! workers share.
+//! The filter is read without a lock. An `EnvFilter` in `tracing_subscriber::reload`
+//! would be read under one that all workers share. The access log is none of its
+//! business: its lines go another way.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,8 +14,6 @@ use tracing::{Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
-use super::access_log::TARGET;
-
 /// The longest text of a level.
 pub const LONGEST: usize = 1024;
 
@@ -23,8 +21,6 @@ pub const LONGEST: usize = 1024;
 #[derive(Clone)]
 pub struct LogLevel {
     current: Arc<ArcSwap<Current>>,
-    /// What the access log's lines pass by, unless a level says otherwise.
-    access: &'static str,
     at_start: Arc<str>,
 }
 
@@ -50,20 +46,17 @@ impl fmt::Debug for LogLevel {
 }
 
 impl LogLevel {
-    /// What `RUST_LOG` says, else `info`; with the access log or without it.
-    pub(super) fn from_environment(access: bool) -> Self {
-        let access = if access { "info" } else { "off" };
+    /// What `RUST_LOG` says, else `info`.
+    pub(super) fn from_environment() -> Self {
         let typed = std::env::var("RUST_LOG").ok().filter(|text| !text.trim().is_empty());
         let current = typed.and_then(|text| {
             let filter = EnvFilter::try_new(&text).ok()?;
             Some(Current { text, filter })
         });
-        let current = current.unwrap_or_else(|| Current {
-            text: "info".to_owned(),
-            filter: EnvFilter::new(format!("info,{TARGET}={access}")),
-        });
+        let current = current
+            .unwrap_or_else(|| Current { text: "info".to_owned(), filter: EnvFilter::new("info") });
         let at_start = current.text.as_str().into();
-        Self { current: Arc::new(ArcSwap::from_pointee(current)), access, at_start }
+        Self { current: Arc::new(ArcSwap::from_pointee(current)), at_start }
     }
 
     /// The level in force.
@@ -77,17 +70,15 @@ impl LogLevel {
     }
 
     /// Puts another level in force, at once and for all threads.
-    ///
-    /// The access log goes on as it is configured unless the text names it.
     pub fn set(&self, text: &str) -> Result<(), BadLevel> {
-        let filter = self.filter(text)?;
+        let filter = Self::filter(text)?;
         self.current.store(Arc::new(Current { text: text.to_owned(), filter }));
         // What every place that logs has remembered was the old filter's answer.
         tracing::callsite::rebuild_interest_cache();
         Ok(())
     }
 
-    fn filter(&self, text: &str) -> Result<EnvFilter, BadLevel> {
+    fn filter(text: &str) -> Result<EnvFilter, BadLevel> {
         let bad = |why: &str| {
             Err(BadLevel(format!(
                 "{why}; write off, error, warn, info, debug or trace, or directives such as \
@@ -100,13 +91,10 @@ impl LogLevel {
         if text.contains('[') {
             return bad("there are no spans to filter by");
         }
-        let names = |directive: &str| directive.trim().split('=').next() == Some(TARGET);
-        let own = text.split(',').any(names);
-        let whole = if own { text.to_owned() } else { format!("{text},{TARGET}={}", self.access) };
         if text.split(',').any(|directive| !is_directive(directive)) {
             return bad("no level");
         }
-        EnvFilter::try_new(whole).or_else(|error: ParseError| bad(&error.to_string()))
+        EnvFilter::try_new(text).or_else(|error: ParseError| bad(&error.to_string()))
     }
 
     /// The part of a subscriber that obeys it.
@@ -160,21 +148,20 @@ mod tests {
         }
     }
 
-    fn level(access: &'static str) -> LogLevel {
+    fn level() -> LogLevel {
         let current = Current { text: "info".to_owned(), filter: EnvFilter::new("info") };
         let current = Arc::new(ArcSwap::from_pointee(current));
-        LogLevel { current, access, at_start: "info".into() }
+        LogLevel { current, at_start: "info".into() }
     }
 
     fn log() {
         tracing::debug!(target: "pool", "kept");
         tracing::warn!(target: "pool", "lost");
-        tracing::info!(target: TARGET, "a request");
     }
 
     #[test]
-    fn a_change_holds_at_once_and_leaves_the_access_log_alone() {
-        let (level, written) = (level("info"), Written::default());
+    fn a_change_holds_at_once() {
+        let (level, written) = (level(), Written::default());
         let subscriber = tracing_subscriber::registry().with(level.layer()).with(written.clone());
         tracing::subscriber::with_default(subscriber, || {
             let lines = |text: &str| {
@@ -182,17 +169,16 @@ mod tests {
                 log();
                 std::mem::take(&mut *written.0.lock().unwrap())
             };
-            assert_eq!(lines("debug"), ["DEBUG pool", "WARN pool", "INFO access"]);
-            assert_eq!(lines("error"), ["INFO access"]);
-            assert_eq!(lines("off,pool=warn"), ["WARN pool", "INFO access"]);
-            assert_eq!(lines("warn,access=off"), ["WARN pool"]);
-            assert_eq!(level.text(), "warn,access=off");
+            assert_eq!(lines("debug"), ["DEBUG pool", "WARN pool"]);
+            assert_eq!(lines("error"), Vec::<String>::new());
+            assert_eq!(lines("off,pool=warn"), ["WARN pool"]);
+            assert_eq!(level.text(), "off,pool=warn");
         });
     }
 
     #[test]
     fn what_is_no_level_is_refused_and_changes_nothing() {
-        let level = level("off");
+        let level = level();
         let long = "x".repeat(LONGEST + 1);
         for wrong in ["", "loud", "info,", "pool=", "pool=loud", "info,[span]=debug", &long] {
             let error = level.set(wrong).expect_err(wrong).to_string();

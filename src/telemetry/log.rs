@@ -1,26 +1,27 @@
-//! Where log lines go: to standard error or output, by a thread of their own.
-//!
-//! Workers never wait for a slow terminal or pipe: lines queue, and are dropped
-//! and counted when the queue is full.
+//! What the process says of itself, by way of `tracing`, and where all log lines
+//! go: to standard output, by a thread of their own.
 
 use std::io::IsTerminal;
 
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
-use super::human::Human;
+use super::access_log::{Output, Style};
 use super::level::LogLevel;
+use super::lines::{Lines, Stdout};
 use crate::config::LogFormat;
 
-/// Lines that may wait for a slow reader.
-const QUEUE: usize = 65_536;
-
-/// Keeps the writing thread; dropping it writes what is queued.
+/// Keeps the writing thread; dropping it writes what was handed over.
 pub struct Logging {
     level: LogLevel,
-    _guard: WorkerGuard,
+    output: Output,
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.output.lines.finish();
+    }
 }
 
 impl Logging {
@@ -28,29 +29,43 @@ impl Logging {
     pub fn level(&self) -> &LogLevel {
         &self.level
     }
+
+    /// Where access logs are written.
+    pub fn output(&self) -> Output {
+        self.output.clone()
+    }
 }
 
 /// Starts logging to standard output; `RUST_LOG` chooses the level, `info` without it.
-///
-/// Does nothing if this process logs already.
-pub fn start(format: LogFormat) -> Logging {
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(QUEUE)
-        .lossy(true)
-        .thread_name("log")
-        .finish(std::io::stdout());
-    let level = LogLevel::from_environment(format != LogFormat::Off);
-    let terminal = std::io::stdout().is_terminal();
-    let layer = fmt::layer().with_writer(writer);
-    let layer = if is_json(format, terminal) {
-        layer.json().flatten_event(true).with_current_span(false).boxed()
-    } else {
-        layer.event_format(Human::default()).with_ansi(colour()).boxed()
+pub fn start(format: LogFormat) -> std::io::Result<Logging> {
+    let lines = Lines::start(Stdout)?;
+    let style = style(format);
+    let level = LogLevel::from_environment();
+    let writer = lines.clone();
+    let layer = fmt::layer().with_writer(move || Writer(writer.clone()));
+    let layer = match style {
+        Style::Json => layer.json().flatten_event(true).with_current_span(false).boxed(),
+        Style::Text { colour } => layer.with_ansi(colour).boxed(),
     };
+    // Who logs already goes on as before.
     if tracing_subscriber::registry().with(level.layer()).with(layer).try_init().is_ok() {
         log_panics();
     }
-    Logging { level, _guard: guard }
+    Ok(Logging { level, output: Output { lines, style } })
+}
+
+/// Takes whole lines.
+struct Writer(Lines);
+
+impl std::io::Write for Writer {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.hand_over(&mut text.to_vec(), 1);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A panic is a line like any other, on one line whatever it says, instead of text on standard
@@ -79,10 +94,11 @@ pub fn colour() -> bool {
     std::io::stdout().is_terminal() && !refused
 }
 
-fn is_json(format: LogFormat, terminal: bool) -> bool {
-    match format {
-        LogFormat::Json => true,
-        LogFormat::Text => false,
-        LogFormat::Auto | LogFormat::Off => !terminal,
-    }
+fn style(format: LogFormat) -> Style {
+    let text = match format {
+        LogFormat::Json => false,
+        LogFormat::Text => true,
+        LogFormat::Auto | LogFormat::Off => std::io::stdout().is_terminal(),
+    };
+    if text { Style::Text { colour: colour() } } else { Style::Json }
 }

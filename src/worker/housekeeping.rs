@@ -23,6 +23,7 @@ pub(super) async fn keep_house(gateway: Rc<Gateway>, own: Rc<Own>) {
         pool.set_limit(gateway.shared().settings.load().limits.upstream_idle);
         pool.sweep();
         gateway.upstream().http2().sweep();
+        gateway.observers().flush();
         own.idle.sweep().await;
         leisure.use_it(pool.counts().reused.get() + pool.counts().missed.get()).await;
         if let Some(member) = own.member() {

@@ -42,6 +42,7 @@ async fn try_measure(gateway: &Gateway) -> io::Result<()> {
     let (mut sender, mut receiver) = UnixStream::pair()?;
     let mut pause = IDLE;
     loop {
+        gateway.observers().flush();
         let due = Instant::now() + pause;
         tokio::time::sleep_until(due).await;
         sender.write_all(&[0]).await?;

@@ -766,18 +766,26 @@ fn an_access_log_line_has_every_documented_field() {
     let id = response.field("x-ignite-execution-id").unwrap();
     assert_eq!(line["ignite.execution_id"], id);
     assert_eq!(line["ignite.function_id"], "acme/hello");
+    assert_eq!(line["ignite.organization_id"], "acme");
     assert_eq!(line["http.request.method"], "POST");
     assert_eq!(line["server.address"], "hello-acme.ignite.test");
-    assert_eq!(line["url.path"], "/a/b?c=d");
+    assert_eq!(line["url.path"], "/a/b");
+    assert_eq!(line["url.query"], "c=d");
     assert_eq!(line["network.protocol.version"], "1.1");
     assert_eq!(line["http.response.status_code"], 200);
-    assert_eq!(line["client.address"], from.to_string());
+    assert_eq!(line["client.address"], from.ip().to_string());
+    assert_eq!(line["client.port"], from.port());
     assert_eq!(line["upstream.address"], app.address().to_string());
     assert_eq!(line["attempts"], 1);
     assert!(line["duration_ms"].as_f64().unwrap() > 0.0);
-    assert!(line["waited_ms"].is_number());
-    assert_eq!(line["bytes_in"], 4);
-    assert_eq!(line["bytes_out"], response.body.len());
+    assert_eq!(line["upstream.connection"], "new");
+    let part = |name: &str| line[name].as_f64().unwrap_or_else(|| panic!("{name} in {line}"));
+    assert!(part("connect_ms") <= part("first_byte_ms"));
+    assert!(part("first_byte_ms") <= part("duration_ms"));
+    assert_eq!(line["queue_ms"], 0);
+    assert_eq!(line["http.request.body.size"], 4);
+    assert_eq!(line["http.response.body.size"], response.body.len());
+    assert_eq!(line["termination"], "complete");
     assert_eq!(line["error.type"], Value::Null);
     assert!(line["timestamp"].is_string() && line["level"] == "INFO");
 
@@ -785,6 +793,7 @@ fn an_access_log_line_has_every_documented_field() {
     assert_eq!(line["ignite.function_id"], "");
     assert_eq!(line["http.response.status_code"], 404);
     assert_eq!(line["error.type"], "unknown_host");
+    assert_eq!(line["termination"], "caller.request");
     assert_eq!(line["upstream.address"], Value::Null);
     assert_eq!(line["attempts"], 0);
 }

@@ -16,6 +16,7 @@
 )]
 
 mod aborts;
+mod access_log;
 mod admin;
 mod binary;
 mod bodies;

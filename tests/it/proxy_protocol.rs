@@ -370,7 +370,8 @@ fn the_access_log_names_the_announced_client_and_health_checks_leave_no_line() {
     let lines = serve.finish();
     let access = access_lines(&lines);
     assert_eq!(access.len(), 1, "{access:#?}");
-    assert_eq!(access[0]["client.address"], "[2001:db8::7]:56324");
+    assert_eq!(access[0]["client.address"], "2001:db8::7");
+    assert_eq!(access[0]["client.port"], 56324);
 }
 
 // --- HAProxy as the sender ----------------------------------------------------------------

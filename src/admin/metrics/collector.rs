@@ -7,6 +7,7 @@
 use super::text::Text;
 use super::{family, traces};
 use crate::admin::{Admin, apps};
+use crate::telemetry::lines::Lines;
 use crate::telemetry::metrics::{Durations, Http2Metrics, Sizes, Traffic};
 use crate::telemetry::refusals::Refusals;
 use crate::telemetry::state::State;
@@ -32,7 +33,7 @@ pub(super) fn collect(text: &mut Text, admin: &Admin) {
     workers::handshakes(text, crew);
     certificates_in_force(text, certificates);
     traces::spans(text, shared.traces.as_ref());
-    process(text, state);
+    process(text, state, &shared.log.lines);
 }
 
 /// Of all apps together, so that the number of series does not grow with them.
@@ -71,12 +72,13 @@ fn certificates_in_force(text: &mut Text, certificates: &Certificates) {
     samples.add(&[("result", "failure")], failed);
 }
 
-fn process(text: &mut Text, state: &State) {
+fn process(text: &mut Text, state: &State, lines: &Lines) {
     let (succeeded, failed) = state.reloads();
     let mut samples = text.begin(&family::RELOADS);
     samples.add(&[("result", "success")], succeeded);
     samples.add(&[("result", "failure")], failed);
     text.single(&family::GENERATION, succeeded + 1);
+    text.single(&family::LOG_DROPPED, lines.dropped());
     text.single(&family::LAST_SUCCESS, state.last_success());
     text.single(&family::START, state.started());
     text.begin(&family::BUILD).add(&[("version", env!("CARGO_PKG_VERSION"))], 1);

@@ -240,6 +240,11 @@ pub(super) const GENERATION: Family = family(
     "ignite_gateway_config_generation",
     "Number of the configuration in force: 1 from the start, one more with each that is taken over.",
 );
+pub(super) const LOG_DROPPED: Family = family(
+    Kind::Counter,
+    "ignite_gateway_log_lines_dropped_total",
+    "Log lines lost because standard output was not read fast enough, or not at all.",
+);
 pub(super) const LAST_SUCCESS: Family = family(
     Kind::Gauge,
     "ignite_gateway_config_last_success_timestamp_seconds",
