@@ -91,6 +91,21 @@ fn a_connection_that_ends_leaves_its_place_to_the_next() {
 }
 
 #[test]
+fn a_connection_that_is_silent_keeps_its_place() {
+    let (_app, gateway) = gateway(2, |_| {});
+    let mut kept = [served(&gateway, 2), served(&gateway, 2)];
+    eventually("both are idle", || {
+        gateway.metric("ignite_gateway_downstream_idle_connections{", "") == 2
+    });
+    turned_away(&gateway, 2);
+    for caller in &mut kept {
+        let _ = caller.get("/again").expect(200);
+    }
+    turned_away(&gateway, 2);
+    assert_eq!(counted(&gateway, "client"), 2);
+}
+
+#[test]
 fn the_connections_of_a_client_count_on_whichever_worker_they_are() {
     let (_app, gateway) = gateway(9, |config| config.workers = 4);
     let mut kept: Vec<_> = (0..9).map(|_| served(&gateway, 2)).collect();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::app::AppConnection;
 use crate::support::caller::{get, request};
+use crate::support::edge::{Edge, QUICK};
 use crate::support::{
     Caller, EchoHeads, Ended, Gateway, HOST, ScriptedApp, Signal, app, eventually, show,
 };
@@ -364,6 +365,27 @@ fn a_response_that_only_the_close_ends_is_broken_by_a_reset_alone() {
         };
         assert!(!looks_whole, "HTTP/{version}: {} {ended:?}", show(&rest));
     }
+}
+
+#[test]
+fn a_response_that_only_the_close_ends_is_reset_at_the_end_of_a_drain() {
+    let app = ScriptedApp::start(|connection| {
+        connection.head();
+        connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n");
+        // Until the gateway gives it up.
+        connection.read_to_close();
+    });
+    let edge = Edge::with(QUICK, |config| {
+        config.timeouts.drain = std::time::Duration::from_millis(300);
+        config.apps = vec![crate::support::gateway::app("acme/hello", &[(80, &[app.address()])])];
+    });
+    let mut caller = Caller::to(edge.address());
+    caller.send(format!("GET / HTTP/1.0\r\nHost: {HOST}\r\n\r\n"));
+    assert_eq!(caller.read_head().word(1), b"200");
+    assert_eq!(caller.read_exactly(4), b"part");
+    edge.tell(ignite_gateway::app::Command::Drain);
+    assert_eq!(caller.read_to_close(), (Vec::new(), Ended::Reset));
+    edge.wait_end(crate::support::LIMIT);
 }
 
 #[test]

@@ -229,22 +229,22 @@ fn connections_that_break_off_leave_no_descriptor_and_no_request() {
 }
 
 #[test]
-#[ignore = "a minute, in release"]
+#[ignore = "two minutes, in release"]
 fn a_hundred_thousand_connections_that_break_off_leave_no_memory() {
     let place = Place::new();
-    // The allocator keeps what a busy moment needed; from then on it must not grow.
     place.abort(20_000);
     place.wait_quiet(usize::MAX);
-    let (descriptors, before) = (place.descriptors(), place.resident());
-    let start = Instant::now();
-    place.abort(100_000);
-    let took = start.elapsed();
-    place.wait_quiet(descriptors);
-    let after = place.resident();
-    eprintln!(
-        "100,000 in {took:?}: {before} KiB before, {after} KiB after, {descriptors} descriptors"
-    );
-    assert!(after < before + (4 << 10), "{before} KiB before, {after} KiB after");
+    let descriptors = place.descriptors();
+    let mut resident = vec![place.resident()];
+    for _ in 0..5 {
+        place.abort(20_000);
+        place.wait_quiet(descriptors);
+        resident.push(place.resident());
+    }
+    eprintln!("{descriptors} descriptors; KiB after each 20,000: {resident:?}");
+    // The allocator keeps what a busy moment needed, and the first are the busiest; a leak of a
+    // hundred bytes would be 6 MiB in the last sixty thousand.
+    assert!(resident[5] < resident[2] + (4 << 10), "{resident:?}");
     assert_eq!(place.gateway.status("hello-acme"), 200);
     place.gateway.finish();
 }

@@ -57,8 +57,9 @@ impl Flood {
             let slow = if index % 2 == 0 { Slow::Head } else { Slow::Body };
             let from = [127, 0, 0, u8::try_from(2 + index % 100).unwrap()];
             let (open, over) = (open.clone(), over.clone());
-            // Not all in one moment, neither now nor at each byte.
-            let start = BEAT * index / (2 * each);
+            // Not all in one moment, neither now nor at each byte, nor when heads are late: by default
+            // after two beats.
+            let start = 2 * BEAT * index / (2 * each);
             runtime.spawn(async move {
                 tokio::time::sleep(start).await;
                 while !over.load(Ordering::Relaxed) {
@@ -129,9 +130,12 @@ impl Traffic {
     fn run(gateway: SocketAddr, rate: u32, time: Duration) -> Self {
         let runtime = runtime();
         let every = Duration::from_secs(1) * GOOD / rate;
-        let end = Instant::now() + time;
+        let start = Instant::now();
         let callers: Vec<_> = (0..GOOD)
-            .map(|index| runtime.spawn(call(gateway, every * index / GOOD, every, end)))
+            .map(|index| {
+                let first = start + every * index / GOOD;
+                runtime.spawn(call(gateway, first, every, start + time))
+            })
             .collect();
         let mut all = Self::default();
         for caller in callers {
@@ -162,10 +166,10 @@ impl Traffic {
     }
 }
 
-async fn call(gateway: SocketAddr, first: Duration, every: Duration, end: Instant) -> Traffic {
+async fn call(gateway: SocketAddr, first: Instant, every: Duration, end: Instant) -> Traffic {
     let mut traffic = Traffic::default();
     let mut kept = None;
-    let mut due = Instant::now() + first;
+    let mut due = first;
     while due < end {
         tokio::time::sleep_until(due.into()).await;
         match tokio::time::timeout(LIMIT, ask(gateway, &mut kept)).await {

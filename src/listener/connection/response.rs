@@ -83,6 +83,20 @@ struct Writer {
     watch: Watch,
 }
 
+/// A message that only the close ends, as long as it is not whole: dropped like this, by an error, a
+/// panic or the end of a drain, it ends by a reset, which nobody takes for its end.
+struct Cut<'a, S: Transport>(Option<&'a Connection<S>>);
+
+impl<S: Transport> Drop for Cut<'_, S> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0
+            && let Ok(mut stream) = connection.stream.try_borrow_mut()
+        {
+            stream.abort();
+        }
+    }
+}
+
 impl<S: Transport> Connection<S> {
     /// Writes a response; its record closes when this returns.
     pub(super) async fn respond(
@@ -131,6 +145,7 @@ impl<S: Transport> Connection<S> {
             deadline: Deadline::new(),
             watch: Watch::default(),
         };
+        let mut cut = Cut((framing == Framing::UntilClose).then_some(&**self));
         let mut result = poll_fn(|cx| self.poll_respond(&mut writer, &mut record, cx)).await;
         if switched && result.is_ok() {
             result = self.finish_tunnel(&mut writer, timeouts.idle_body).await;
@@ -138,11 +153,9 @@ impl<S: Transport> Connection<S> {
         record.received(self.inbound.borrow().received);
         if let Err(error) = result {
             record.failed(&error);
-            if framing == Framing::UntilClose {
-                self.stream.borrow_mut().abort();
-            }
             return End::Broken;
         }
+        cut.0 = None;
         record.completed();
         drop(record);
         drop(writer);

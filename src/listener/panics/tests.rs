@@ -51,11 +51,16 @@ async fn answer(mut stream: TcpStream, go_on: Arc<Notify>) {
         if !head.ends_with(b"\r\n\r\n") {
             continue;
         }
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhal").await.unwrap();
-        if head.starts_with(b"GET /slow ") {
+        let (begin, end) = if head.starts_with(b"GET /slow/chunks ") {
+            ("Transfer-Encoding: chunked\r\n\r\n3\r\nhal\r\n", "1\r\nf\r\n0\r\n\r\n")
+        } else {
+            ("Content-Length: 4\r\n\r\nhal", "f")
+        };
+        stream.write_all(format!("HTTP/1.1 200 OK\r\n{begin}").as_bytes()).await.unwrap();
+        if head.starts_with(b"GET /slow") {
             go_on.notified().await;
         }
-        stream.write_all(b"f").await.unwrap();
+        stream.write_all(end.as_bytes()).await.unwrap();
         head.clear();
     }
 }
@@ -88,9 +93,15 @@ impl Edge {
                 let listener = Rc::new(Listener::new(&config::Listener::at(address), None));
                 while let Ok((stream, peer)) = socket.accept().await {
                     let (listener, local) = (listener.clone(), local.clone());
-                    let (gateway, watch) = (gateway.clone(), drain.watch());
+                    let (gateway, drain) = (gateway.clone(), drain.clone());
                     tokio::task::spawn_local(async move {
-                        listener.serve(stream, peer, local, gateway, watch).await
+                        let served =
+                            listener.serve(stream, peer, local, gateway.clone(), drain.watch());
+                        let mut silent = served.await.unwrap();
+                        while let Some(caller) = silent {
+                            caller.stream.readable().await.unwrap();
+                            silent = caller.resume(gateway.clone(), drain.watch()).await;
+                        }
                     });
                 }
             }
@@ -191,6 +202,25 @@ async fn a_panic_within_an_answer_breaks_that_answer_off_and_nothing_else() {
 
         ask(&mut other, "/after").await;
         read_to(&mut other, "\r\n\r\nhalf").await;
+        edge.expect_idle().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_panic_within_an_answer_that_the_close_ends_resets_its_connection() {
+    run(async {
+        let edge = Edge::start().await;
+        let mut hit = edge.connect().await;
+        let request = format!("GET /slow/chunks HTTP/1.0\r\nHost: {HOST}\r\n\r\n");
+        hit.write_all(request.as_bytes()).await.unwrap();
+        read_to(&mut hit, "\r\n\r\nhal").await;
+        let defect = edge.gateway.upstream().pool().break_down();
+        edge.go_on.notify_one();
+        let read = tokio::time::timeout(LIMIT, hit.read_to_end(&mut Vec::new())).await;
+        let error = read.expect("an end").unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        drop(defect);
         edge.expect_idle().await;
     })
     .await;
