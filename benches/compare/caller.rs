@@ -105,7 +105,7 @@ pub(crate) fn run(order: &Order) -> Fallible<()> {
     let client = tls::Client::trusting(&order.certificate)?;
     if order.kind == Kind::Idle {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        return runtime.block_on(idle::hold(order, &client));
+        return LocalSet::new().block_on(&runtime, idle::hold(order, &client));
     }
     let begun = Instant::now();
     let threads: Vec<_> = (0..order.threads)

@@ -2,11 +2,13 @@
 //! against each other.
 //!
 //! All is as configured by default, but for the pool (the peers' are as large as the load too), the
-//! access log (off, where it is not what is measured) and the wait before it closes its listeners,
-//! which would only delay the end of the bench.
+//! limit of connections of one client (the load is one), the access log (off, where it is not what is
+//! measured) and the wait before it closes its listeners, which would only delay the end of the bench.
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use crate::Fallible;
 use crate::apps::{APPS, App, DOMAIN};
@@ -25,7 +27,7 @@ pub(crate) fn recipe(place: &Place<'_>, variant: &str, options: &Options) -> Fal
         return Err(format!("{} is not there (--gateway PATH)", program.display()).into());
     }
     let file = place.folder.join("gateway.toml");
-    let head = configuration(place, variant);
+    let head = configuration(place, variant, &Known { program, folder: &place.folder });
     let churn = match (place.setting.cast, variant) {
         (Cast::Apps(many), MANY_APPS) => Some(many),
         (Cast::Apps(_), _) => Some(FEW_APPS),
@@ -45,7 +47,55 @@ pub(crate) fn recipe(place: &Place<'_>, variant: &str, options: &Options) -> Fal
     Ok(Recipe { command, version: tools::version(program, "--version"), churn })
 }
 
-fn configuration(place: &Place<'_>, variant: &str) -> String {
+/// Tells which settings the binary has: the bench measures older ones, too, which refuse what they do
+/// not know.
+struct Known<'run> {
+    program: &'run Path,
+    folder: &'run Path,
+}
+
+impl Known<'_> {
+    /// The line, with its end, if the section may have it.
+    fn line(&self, section: &str, line: &str) -> String {
+        let file = self.folder.with_extension("probe.toml");
+        let text = format!("{section}\n{line}\n");
+        let asked = fs::write(&file, &text).and_then(|()| {
+            Command::new(self.program).arg("check").arg("--config").arg(&file).output()
+        });
+        if asked.is_ok_and(|asked| asked.status.success()) {
+            format!("{line}\n")
+        } else {
+            String::new()
+        }
+    }
+}
+
+/// How much of what it does a gateway tells.
+struct Observation {
+    access_log: &'static str,
+    executions: String,
+    tracing: String,
+}
+
+impl Observation {
+    fn of(place: &Place<'_>, variant: &str, known: &Known<'_>) -> Self {
+        let access_log = if [ACCESS_LOG, EVERYTHING].contains(&variant) { "json" } else { "off" };
+        let (mut executions, mut tracing) = (String::new(), String::new());
+        if variant == EVERYTHING {
+            // The app takes what a collector would.
+            let endpoint = format!("endpoint = \"http://{}\"\nprotocol = \"http\"", place.backend);
+            tracing = known.line("[tracing]", &endpoint);
+        } else if place.setting.cast == Cast::Observed {
+            executions = known.line("[admin]", "executions = 0");
+        }
+        if !tracing.is_empty() {
+            tracing.insert_str(0, "[tracing]\n");
+        }
+        Self { access_log, executions, tracing }
+    }
+}
+
+fn configuration(place: &Place<'_>, variant: &str, known: &Known<'_>) -> String {
     let Place { setting: Setting { edge, workers, .. }, identity, listen, backend, spare, .. } =
         place;
     let tls = if edge.has_tls() {
@@ -63,7 +113,8 @@ fn configuration(place: &Place<'_>, variant: &str) -> String {
             format!(r#"ports = [ {{ port = 80, endpoints = ["{backend}"], protocol = "h2c" }} ]"#)
         }
     };
-    let access_log = if [ACCESS_LOG, EVERYTHING].contains(&variant) { "json" } else { "off" };
+    let Observation { access_log, executions, tracing } = Observation::of(place, variant, known);
+    let per_client = known.line("[limits]", "connections_per_client = 0");
     let mut text = format!(
         r#"domain = "{DOMAIN}"
 workers = {workers}
@@ -73,11 +124,11 @@ address = "{listen}"
 {tls}
 [admin]
 address = "{spare}"
-
+{executions}
 [limits]
 upstream_idle = 4096
-connections_per_client = 0
-
+{per_client}
+{tracing}
 [timeouts]
 drain_delay = "0s"
 

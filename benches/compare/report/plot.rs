@@ -28,7 +28,7 @@ pub(super) fn draw(tables: &[Table], machine: &Machine) -> String {
     let mut svg = Svg::new(WIDTH, bottom + BOTTOM);
     svg.text("title", 16.0, 26.0, "ignite-gateway over its best peer, lower is better");
     let peers = ["haproxy", "nginx", "envoy"];
-    for (peer, x) in peers.into_iter().zip([352.0, 432.0, 496.0]) {
+    for (peer, x) in peers.into_iter().zip([480.0, 556.0, 616.0]) {
         svg.dot(peer, x, 48.0);
         svg.text("faint", x + 9.0, 52.0, peer);
     }
