@@ -26,6 +26,8 @@ use ignite_gateway::gateway::{Gateway, Shared};
 use ignite_gateway::http2::frame::PREFACE;
 use ignite_gateway::listener::connection;
 use ignite_gateway::shutdown::Drain;
+use ignite_gateway::telemetry::access_log::Output;
+use ignite_gateway::telemetry::lines::Lines;
 use ignite_gateway::upstream::turns::Concurrency;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -57,16 +59,19 @@ struct Baseline {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scenario {
     Http1Get,
+    /// The same with a line in the access log.
+    Http1GetLogged,
     Http1Post,
     Http2Get,
 }
 
 impl Scenario {
-    const ALL: [Self; 3] = [Self::Http1Get, Self::Http1Post, Self::Http2Get];
+    const ALL: [Self; 4] = [Self::Http1Get, Self::Http1GetLogged, Self::Http1Post, Self::Http2Get];
 
     fn name(self) -> &'static str {
         match self {
             Self::Http1Get => "http1_get",
+            Self::Http1GetLogged => "http1_get_logged",
             Self::Http1Post => "http1_post",
             Self::Http2Get => "http2_get",
         }
@@ -75,7 +80,7 @@ impl Scenario {
     /// What the caller says first.
     fn greeting(self) -> Vec<u8> {
         match self {
-            Self::Http1Get | Self::Http1Post => Vec::new(),
+            Self::Http1Get | Self::Http1GetLogged | Self::Http1Post => Vec::new(),
             Self::Http2Get => {
                 // No setting, and a window for the answers of the whole run.
                 let window = frame(8, 0, 0, &(1_u32 << 30).to_be_bytes());
@@ -90,7 +95,7 @@ impl Scenario {
             format!("{method} /v1/items?limit=20 HTTP/1.1\r\nHost: {HOST}\r\n{fields}{more}\r\n")
         };
         match self {
-            Self::Http1Get => head("GET", "").into_bytes(),
+            Self::Http1Get | Self::Http1GetLogged => head("GET", "").into_bytes(),
             Self::Http1Post => {
                 let head = head("POST", "Content-Length: 1024\r\n");
                 [head.as_bytes(), &[b'x'; 1024]].concat()
@@ -145,10 +150,10 @@ async fn app(listener: tokio::net::TcpListener) {
 }
 
 /// A worker's gateway with one app, and a connection to it.
-async fn connect() -> DuplexStream {
+async fn connect(log: Output) -> DuplexStream {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = Config::new("ignite.dodil.cloud".parse().unwrap());
-    let shared = Arc::new(Shared::new(&config));
+    let shared = Arc::new(Shared { log, ..Shared::new(&config) });
     let spec = AppSpec {
         id: "org/app".parse().unwrap(),
         ports: vec![PortSpec {
@@ -172,6 +177,10 @@ async fn connect() -> DuplexStream {
 
 /// Sends `count` requests, one after another.
 fn run(scenario: Scenario, count: u32) {
+    let mut log = Output::default();
+    if scenario == Scenario::Http1GetLogged {
+        log.lines = Lines::start(std::io::sink()).unwrap();
+    }
     // As a worker's.
     clock::keep();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -180,7 +189,7 @@ fn run(scenario: Scenario, count: u32) {
         .build()
         .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let mut caller = connect().await;
+        let mut caller = connect(log).await;
         caller.write_all(&scenario.greeting()).await.unwrap();
         let (mut answer, mut buffer) = (Vec::new(), vec![0; 8192]);
         let mut request = scenario.request();
@@ -238,7 +247,7 @@ fn measure(record: bool) -> ExitCode {
     println!("instructions for a request: baseline, now, change");
     for (name, now) in &now.instructions {
         let Some(&before) = before.instructions.get(name) else {
-            println!("{name:12} {:>8} {now:>8}  not in the baseline: run with --record", "-");
+            println!("{name:16} {:>8} {now:>8}  not in the baseline: run with --record", "-");
             within = false;
             continue;
         };
@@ -246,7 +255,7 @@ fn measure(record: bool) -> ExitCode {
         let change = *now as f64 / before as f64 - 1.0;
         let verdict = if change > ALLOWED { "  TOO MANY" } else { "" };
         within &= change <= ALLOWED;
-        println!("{name:12} {before:>8} {now:>8} {:+6.1} %{verdict}", 100.0 * change);
+        println!("{name:16} {before:>8} {now:>8} {:+6.1} %{verdict}", 100.0 * change);
     }
     if !comparable {
         println!("no verdict: the baseline is of {}, this is {}", before.rustc, now.rustc);

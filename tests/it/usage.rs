@@ -80,10 +80,10 @@ fn serve(stream: &TcpStream, held: &Held) -> Option<()> {
     stream.set_nodelay(true).unwrap();
     let mut reader = BufReader::new(stream);
     loop {
-        let head = read_head(&mut reader)?;
+        let text = read_head(&mut reader)?;
         let field =
-            |name: &str| head.iter().find_map(|(key, value)| (key == name).then_some(value));
-        let path = head.first()?.1.split(' ').next()?.to_owned();
+            |name: &str| text.iter().find_map(|(key, value)| (key == name).then_some(value));
+        let path = text.first()?.1.split(' ').next()?.to_owned();
         let length = field("content-length").map_or(0, |value| value.parse().unwrap());
         match path.split('/').nth(1)? {
             // A part of the body comes, and no more of anything.
@@ -94,8 +94,8 @@ fn serve(stream: &TcpStream, held: &Held) -> Option<()> {
                 return reader.read_to_end(&mut Vec::new()).ok().map(|_| ());
             }
             "part" => {
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 10 * PART);
-                (&*stream).write_all(&[head.as_bytes(), &[b'x'; PART]].concat()).ok()?;
+                let text = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 10 * PART);
+                (&*stream).write_all(&[text.as_bytes(), &[b'x'; PART]].concat()).ok()?;
                 return reader.read_to_end(&mut Vec::new()).ok().map(|_| ());
             }
             "close" => {
@@ -105,13 +105,13 @@ fn serve(stream: &TcpStream, held: &Held) -> Option<()> {
             "sorry" => {
                 reader.read_exact(&mut vec![0; length]).ok()?;
                 let status = "HTTP/1.1 500 Internal Server Error";
-                let head = format!("{status}\r\nContent-Length: {}\r\n\r\n", SORRY.len());
-                (&*stream).write_all(&[head.as_bytes(), SORRY].concat()).ok()?;
+                let text = format!("{status}\r\nContent-Length: {}\r\n\r\n", SORRY.len());
+                (&*stream).write_all(&[text.as_bytes(), SORRY].concat()).ok()?;
             }
             "chunked" => {
                 let content = read_chunked(&mut reader)?;
-                let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-                (&*stream).write_all(&[head.as_bytes(), &chunked(&content)].concat()).ok()?;
+                let text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+                (&*stream).write_all(&[text.as_bytes(), &chunked(&content)].concat()).ok()?;
             }
             _ => {
                 let id: u64 = field(ID)?.parse().unwrap();
@@ -127,11 +127,11 @@ fn serve(stream: &TcpStream, held: &Held) -> Option<()> {
                 assert!(body.is_empty() || body == question(host, id));
                 let mut content = answer(host, id);
                 let length = format!("Content-Length: {}", content.len());
-                if head[0].0 == "head" {
+                if text[0].0 == "head" {
                     content.clear();
                 }
-                let head = format!("HTTP/1.1 200 OK\r\n{ID}: {id}\r\n{length}\r\n\r\n");
-                (&*stream).write_all(&[head.as_bytes(), &content].concat()).ok()?;
+                let text = format!("HTTP/1.1 200 OK\r\n{ID}: {id}\r\n{length}\r\n\r\n");
+                (&*stream).write_all(&[text.as_bytes(), &content].concat()).ok()?;
             }
         }
     }

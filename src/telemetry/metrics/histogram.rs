@@ -147,7 +147,9 @@ mod tests {
         assert_eq!(read.sum, 20_012_000_000);
 
         let (one, other) = (Sizes::default(), Sizes::default());
-        [0, 256, 257].into_iter().for_each(|bytes| one.add(bytes));
+        for bytes in [0, 256, 257] {
+            one.add(bytes);
+        }
         other.add((64 << 20) + 1);
         let read = Sizes::all([&one, &other]);
         assert_eq!((read.buckets[0], read.buckets[1], read.buckets[10]), (2, 1, 1));
