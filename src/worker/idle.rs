@@ -4,7 +4,7 @@
 //! Most of an edge's connections just wait. As a task with its timer and its
 //! registration each cost 8 KB resident; here it is a socket in a selector of
 //! the worker's own, which the worker's runtime watches as one descriptor, and
-//! it costs about 400 bytes. Whoever speaks, or leaves, becomes a task again.
+//! it costs some hundred bytes. Whoever speaks, or leaves, becomes a task again.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
