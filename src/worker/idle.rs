@@ -6,7 +6,7 @@
 //! the worker's own, which the worker's runtime watches as one descriptor, and
 //! it costs some hundred bytes. Whoever speaks, or leaves, becomes a task again.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -84,7 +84,6 @@ pub(super) struct Idle {
     waiting: RefCell<Slab<Waiting>>,
     events: RefCell<Events>,
     began: Instant,
-    peak: Cell<usize>,
 }
 
 /// One of them.
@@ -139,7 +138,6 @@ impl Idle {
             waiting: RefCell::new(Slab::new()),
             events: RefCell::new(Events::with_capacity(EVENTS)),
             began: clock::now(),
-            peak: Cell::new(0),
         })
     }
 
@@ -166,7 +164,6 @@ impl Idle {
         if let Err(error) = kept() {
             tracing::warn!(%error, "an idle connection is closed: it cannot be watched");
         }
-        self.peak.set(self.peak.get().max(self.len()));
     }
 
     /// Waits until some speak or leave, and takes them out.
@@ -207,7 +204,6 @@ impl Idle {
     }
 
     fn take_all(&self) -> Slab<Waiting> {
-        self.peak.set(0);
         std::mem::take(&mut *self.waiting.borrow_mut())
     }
 
@@ -224,8 +220,7 @@ impl Idle {
             tokio::task::yield_now().await;
         }
         let mut waiting = self.waiting.borrow_mut();
-        if waiting.is_empty() && self.peak.get() > 0 {
-            self.peak.set(0);
+        if waiting.is_empty() && waiting.capacity() > 0 {
             *waiting = Slab::new();
         }
     }
