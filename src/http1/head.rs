@@ -110,9 +110,13 @@ impl HeadScan {
 }
 
 /// Drops the empty lines that RFC 9112 section 2.2 lets a caller send before a request.
-pub fn skip_empty_lines(buffer: &mut BytesMut) {
+///
+/// The scan begins anew with each: it may have looked at a CR before its LF came, and would pass
+/// over a byte of what follows.
+pub fn skip_empty_lines(buffer: &mut BytesMut, scan: &mut HeadScan) {
     while buffer.starts_with(b"\r\n") {
         bytes::Buf::advance(buffer, 2);
+        scan.reset();
     }
 }
 

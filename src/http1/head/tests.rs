@@ -46,6 +46,37 @@ fn a_head_is_found_however_it_is_cut() {
     }
 }
 
+/// What a caller's bytes are read as that come in two pieces, as a connection reads them.
+fn in_two(text: &[u8], cut: usize) -> Result<Option<RequestHead>, Error> {
+    let (mut buffer, mut scan) = (BytesMut::new(), HeadScan::default());
+    let (first, second) = text.split_at(cut);
+    for piece in [first, second] {
+        buffer.extend_from_slice(piece);
+        skip_empty_lines(&mut buffer, &mut scan);
+        if let Some(head) = take_request(&mut buffer, &mut scan, &LIMITS)? {
+            return Ok(Some(head));
+        }
+    }
+    Ok(None)
+}
+
+#[test]
+fn empty_lines_before_a_request_are_dropped_and_a_bare_lf_is_none_wherever_they_are_cut() {
+    let good = b"\r\n\r\nGET / HTTP/1.1\r\n\r\n";
+    for cut in 0..good.len() {
+        assert!(in_two(good, cut).unwrap().is_some(), "cut at {cut}");
+    }
+    for text in [&b"\r\n\nGET / HTTP/1.1\r\n\r\n"[..], b"\r\n\r\n\nGET / HTTP/1.1\r\n\r\n"] {
+        for cut in 0..text.len() {
+            let refused = in_two(text, cut);
+            assert!(
+                matches!(refused, Err(Error::Malformed(Malformed::BareLineFeed))),
+                "cut at {cut}: {refused:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn framing_that_two_parsers_could_read_in_two_ways_is_refused() {
     let bad = [

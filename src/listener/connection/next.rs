@@ -69,7 +69,7 @@ impl<S: Transport> Connection<S> {
         let next = poll_fn(|cx| {
             let inbound = &mut *self.inbound.borrow_mut();
             loop {
-                head::skip_empty_lines(&mut inbound.buffer);
+                head::skip_empty_lines(&mut inbound.buffer, &mut inbound.scan);
                 if wait == Wait::First && inbound.buffer.starts_with(HTTP2) {
                     return Poll::Ready(Next::Rest(Rest::Http2));
                 }

@@ -20,8 +20,9 @@ pub fn run(input: &[u8]) {
     let trusted = input.first().is_some_and(|first| first.is_ascii_lowercase());
     let limits = head::Limits { bytes: 1 << 20, fields: 100, target: 1 << 16 };
     let mut buffer = BytesMut::from(input);
-    head::skip_empty_lines(&mut buffer);
-    let parsed = head::take_request(&mut buffer, &mut HeadScan::default(), &limits);
+    let mut scan = HeadScan::default();
+    head::skip_empty_lines(&mut buffer, &mut scan);
+    let parsed = head::take_request(&mut buffer, &mut scan, &limits);
     let Ok(Some(head)) = parsed else { return };
     let networks = if trusted { vec!["192.0.2.0/24".parse().unwrap()] } else { Vec::new() };
     let peer = Peer::new("192.0.2.7:4000".parse().unwrap(), &networks);

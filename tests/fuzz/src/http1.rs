@@ -99,7 +99,7 @@ fn read<H>(
 
 fn request(input: &[u8], pieces: &[&[u8]]) {
     let take = |buffer: &mut BytesMut, scan: &mut HeadScan| {
-        head::skip_empty_lines(buffer);
+        head::skip_empty_lines(buffer, scan);
         head::take_request(buffer, scan, &OWN).map_err(drop)
     };
     let read = read(pieces, take, |head: &RequestHead| head.framing);
