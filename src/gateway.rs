@@ -318,7 +318,7 @@ impl Gateway {
         }
 
         // May it go on?
-        record.occupy(self.load.admit(&self.shared, settings)?);
+        record.occupy(self.load.admit(&self.shared, settings, record.began())?);
         // Before the host is refused: whoever tries names is limited, too.
         admit::client_rate(request, peer, &self.shared, settings)?;
         let mut route = route.ok_or(Error::UnknownHost)?;

@@ -61,7 +61,7 @@ fn load(memory: &Memory, crew: &Crew) -> String {
         let share = worker.load.refusing();
         if share > 0 {
             let (whole, tenths) = (share / 10, share % 10);
-            troubles.push(format!("worker {index} is late: {whole}.{tenths} % are refused"));
+            troubles.push(format!("worker {index} is late: about {whole}.{tenths} % are refused"));
         }
     }
     if troubles.is_empty() {

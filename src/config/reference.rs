@@ -290,8 +290,8 @@ const GATEWAY: &[Setting] = &[
         "overload",
         "target_lag",
         "\"500ms\"",
-        "How late a worker may be with its work. One that is later all the time refuses a growing \
-         share of new requests with 503, and accepts connections slowly, until it is not: 5ms to \
+        "How late a worker may be with its work. One that is later again and again refuses with 503 \
+         whatever waited longer than that, and accepts connections slowly, until it is not: 5ms to \
          10s; 0s: never.",
     ),
     row(

@@ -7,7 +7,7 @@
 //! one number for all of them would be written to by every worker, twice per
 //! request.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::telemetry::load::WorkerLoad;
 
 mod lag;
 
-use lag::Controller;
+use lag::Line;
 
 /// What one worker knows of its load, and of the others'.
 #[derive(Debug)]
@@ -31,11 +31,7 @@ pub struct Load {
     others: Vec<Arc<WorkerLoad>>,
     /// Requests that may begin before the others' counts are read again.
     unlooked: Cell<u64>,
-    lag: RefCell<Controller>,
-    /// The share of new requests that is refused, in thousandths, and what it has come to since
-    /// the last one: requests are refused evenly, without chance.
-    refusing: Cell<u32>,
-    due: Cell<u32>,
+    line: Line,
 }
 
 /// Counts a request as under way as long as it lives.
@@ -48,21 +44,13 @@ impl Drop for InFlight {
     }
 }
 
-/// All requests: the share that would be everything.
+/// All requests, in the parts that a share of them is told in.
 const WHOLE: u32 = 1000;
 
 impl Load {
     /// For the worker of that number, which counts in `own`.
     pub fn new(worker: usize, own: Arc<WorkerLoad>, others: Vec<Arc<WorkerLoad>>) -> Rc<Self> {
-        Rc::new(Self {
-            worker,
-            own,
-            others,
-            unlooked: Cell::new(0),
-            lag: RefCell::default(),
-            refusing: Cell::new(0),
-            due: Cell::new(0),
-        })
+        Rc::new(Self { worker, own, others, unlooked: Cell::new(0), line: Line::default() })
     }
 
     /// A worker without colleagues.
@@ -92,15 +80,17 @@ impl Load {
         &self.own.connections
     }
 
-    /// Takes one more request, counted where there is a limit, or refuses it.
+    /// Takes one more request, whose head was read `now`, counted where there is a limit, or
+    /// refuses it.
     pub fn admit(
         self: &Rc<Self>,
         shared: &Shared,
         settings: &Settings,
+        now: Instant,
     ) -> Result<Option<InFlight>, Error> {
         let refused = if shared.memory.is_short() {
             Overload::Memory
-        } else if self.refusing.get() > 0 && self.is_due() {
+        } else if self.line.is_late(now) {
             Overload::Lag
         } else if settings.limits.in_flight == 0 {
             return Ok(None);
@@ -112,12 +102,6 @@ impl Load {
         };
         self.own.shed(refused);
         Err(Error::Overloaded(refused))
-    }
-
-    fn is_due(&self) -> bool {
-        let due = self.due.get() + self.refusing.get();
-        self.due.set(if due >= WHOLE { due - WHOLE } else { due });
-        due >= WHOLE
     }
 
     /// Whether there is room for one more.
@@ -137,24 +121,27 @@ impl Load {
         room > 0
     }
 
-    /// Takes in how late the worker was just now; at times, so that old looks count no more.
-    pub fn measured(&self, lag: Duration, target: Duration, now: Instant) {
+    /// A probe that shows how late the worker is takes its place in line; at times, so that old
+    /// looks count no more.
+    pub fn probe(&self, sent: Instant, target: Duration) {
         self.unlooked.set(0);
-        let refusing = self.lag.borrow_mut().sample(lag, target, now);
-        if (self.refusing.get() > 0) != (refusing > 0) {
-            tracing::debug!(
-                refusing = refusing > 0,
-                ?lag,
-                "the worker's lag changed what it takes"
-            );
+        self.line.probe(sent, target);
+    }
+
+    /// The probe came through after `lag`.
+    pub fn measured(&self, lag: Duration, target: Duration) {
+        let was_standing = self.line.is_standing();
+        let refusing = self.line.arrived(lag, target);
+        if was_standing != self.line.is_standing() {
+            let late = self.line.is_standing();
+            tracing::debug!(late, ?lag, "the worker's lag changed what it takes");
         }
-        self.refusing.set(refusing);
         self.own.measured(lag, refusing);
     }
 
     /// Whether anything is refused for the gateway's own sake: newcomers had better wait.
     pub fn is_over(&self, shared: &Shared) -> bool {
-        self.refusing.get() > 0 || shared.memory.is_short()
+        self.line.is_standing() || shared.memory.is_short()
     }
 }
 

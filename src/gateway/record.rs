@@ -119,6 +119,11 @@ impl Record {
         &self.execution_id
     }
 
+    /// When its head was read.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
     /// The request's place in its trace, where there are traces.
     pub fn trace(&self) -> Option<&Trace> {
         self.journey.trace.as_ref()

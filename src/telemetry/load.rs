@@ -15,7 +15,7 @@ use crate::error::Overload;
 #[repr(align(128))]
 pub struct WorkerLoad {
     in_flight: AtomicU64,
-    /// The share of new requests that it refuses, in thousandths.
+    /// About the share of new requests that is too much for it, in thousandths.
     refusing: AtomicU32,
     shed: [AtomicU64; Overload::ALL.len()],
     lag: Durations,
@@ -56,13 +56,13 @@ impl WorkerLoad {
             .map(|(by, counter)| (by.as_str(), counter.load(Ordering::Relaxed)))
     }
 
-    /// The worker was this late, and refuses this share of requests from now on.
+    /// The worker was this late, and refuses about this share of requests, in thousandths.
     pub fn measured(&self, lag: Duration, refusing: u32) {
         self.lag.add(lag);
         self.refusing.store(refusing, Ordering::Relaxed);
     }
 
-    /// The share of new requests that is refused, in thousandths.
+    /// About the share of new requests that is refused, in thousandths.
     pub fn refusing(&self) -> u32 {
         self.refusing.load(Ordering::Relaxed)
     }

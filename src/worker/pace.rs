@@ -34,7 +34,7 @@ const BATCH: u32 = 64;
 pub(super) async fn measure(gateway: Rc<Gateway>) {
     if let Err(error) = try_measure(&gateway).await {
         tracing::error!(%error, "a worker's lag is not measured any more");
-        gateway.load().measured(Duration::ZERO, Duration::ZERO, Instant::now());
+        gateway.load().measured(Duration::ZERO, Duration::ZERO);
     }
 }
 
@@ -45,15 +45,15 @@ async fn try_measure(gateway: &Gateway) -> io::Result<()> {
         gateway.observers().flush();
         let due = Instant::now() + pause;
         tokio::time::sleep_until(due).await;
+        // When its turn came, not when it was due: a timer that is late shows in the lag as well.
+        gateway.load().probe(due, gateway.settings().overload.target_lag);
         sender.write_all(&[0]).await?;
         // With room for more than comes: a full read would be tried again before the next wait.
         if receiver.read(&mut [0; 8]).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let now = clock::now();
-        let lag = now.saturating_duration_since(due);
-        let target = gateway.settings().overload.target_lag;
-        gateway.load().measured(lag, target, now);
+        let lag = clock::now().saturating_duration_since(due);
+        gateway.load().measured(lag, gateway.settings().overload.target_lag);
         let in_time = lag < IN_TIME && !gateway.load().is_over(gateway.shared());
         pause = if in_time { IDLE } else { BUSY };
     }

@@ -229,22 +229,22 @@ fn connections_that_break_off_leave_no_descriptor_and_no_request() {
 }
 
 #[test]
-#[ignore = "two minutes, in release"]
+#[ignore = "a minute, in release"]
 fn a_hundred_thousand_connections_that_break_off_leave_no_memory() {
     let place = Place::new();
     place.abort(20_000);
     place.wait_quiet(usize::MAX);
     let descriptors = place.descriptors();
     let mut resident = vec![place.resident()];
-    for _ in 0..5 {
+    for _ in 0..8 {
         place.abort(20_000);
         place.wait_quiet(descriptors);
         resident.push(place.resident());
     }
     eprintln!("{descriptors} descriptors; KiB after each 20,000: {resident:?}");
-    // The allocator keeps what a busy moment needed, and the first are the busiest; a leak of a
-    // hundred bytes would be 6 MiB in the last sixty thousand.
-    assert!(resident[5] < resident[2] + (4 << 10), "{resident:?}");
+    // The allocator keeps what a busy moment needed, and it takes some of them until it has what
+    // any needs; a leak of a hundred bytes would be 10 MiB in the last hundred thousand.
+    assert!(resident[8] < resident[3] + (4 << 10), "{resident:?}");
     assert_eq!(place.gateway.status("hello-acme"), 200);
     place.gateway.finish();
 }

@@ -31,15 +31,17 @@ fn whichever_worker_takes_them_there_are_never_more_than_the_limit() {
     for turn in [|_: usize| 0, |number: usize| number % 4] {
         let mut taken = Vec::new();
         for number in 0..100 {
-            taken.extend(crew[turn(number)].admit(&shared, &settings).ok().flatten());
+            taken.extend(
+                crew[turn(number)].admit(&shared, &settings, Instant::now()).ok().flatten(),
+            );
         }
         assert_eq!(taken.len(), 10);
         taken.truncate(7);
-        let more = crew[3].admit(&shared, &settings).expect("room again");
+        let more = crew[3].admit(&shared, &settings, Instant::now()).expect("room again");
         assert_eq!(crew.iter().map(|load| load.own.in_flight()).sum::<u64>(), 8);
         drop((taken, more));
         for load in &crew {
-            load.measured(Duration::ZERO, Duration::ZERO, Instant::now());
+            load.probe(Instant::now(), Duration::ZERO);
         }
     }
     let refused: u64 = crew.iter().flat_map(|load| load.own.sheds()).map(|(_, count)| count).sum();
@@ -50,20 +52,25 @@ fn whichever_worker_takes_them_there_are_never_more_than_the_limit() {
 fn without_a_limit_nothing_is_counted_and_nothing_refused() {
     let (shared, settings) = limited_to(0);
     let load = Load::alone();
-    assert!((0..1000).all(|_| load.admit(&shared, &settings).is_ok_and(|taken| taken.is_none())));
+    assert!((0..1000).all(|_| {
+        load.admit(&shared, &settings, Instant::now()).is_ok_and(|taken| taken.is_none())
+    }));
     assert_eq!(load.own.in_flight(), 0);
     assert!(!load.is_over(&shared));
 }
 
 #[test]
-fn a_share_of_requests_is_refused_evenly() {
+fn what_waited_too_long_is_refused_and_nothing_else() {
     let (shared, settings) = limited_to(0);
-    let load = Load::alone();
-    load.refusing.set(250);
-    let refused: Vec<bool> = (0..12).map(|_| load.admit(&shared, &settings).is_err()).collect();
-    assert_eq!(refused.iter().filter(|refused| **refused).count(), 3);
-    assert!(refused[..4].contains(&true) && refused[8..].contains(&true));
+    let (load, now, target) = (Load::alone(), Instant::now(), Duration::from_millis(50));
+    load.measured(2 * target, target);
+    load.probe(now, target);
     assert!(load.is_over(&shared));
+    assert!(load.admit(&shared, &settings, now + target).is_ok());
+    let refused = load.admit(&shared, &settings, now + 2 * target).expect_err("late");
+    assert_eq!(refused.reason(), "overloaded_lag");
+    load.measured(target / 4, target);
+    assert!(load.admit(&shared, &settings, now + 2 * target).is_ok() && !load.is_over(&shared));
 }
 
 #[test]
@@ -71,8 +78,8 @@ fn while_memory_is_short_everything_is_refused() {
     let (shared, settings) = limited_to(5);
     let load = Load::alone();
     shared.memory.measure(2, 1);
-    let refused = load.admit(&shared, &settings).expect_err("no memory");
+    let refused = load.admit(&shared, &settings, Instant::now()).expect_err("no memory");
     assert_eq!(refused.reason(), "overloaded_memory");
     shared.memory.measure(0, 1);
-    assert!(load.admit(&shared, &settings).is_ok());
+    assert!(load.admit(&shared, &settings, Instant::now()).is_ok());
 }
