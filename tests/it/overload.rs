@@ -225,22 +225,33 @@ fn a_worker_that_is_always_late_refuses_a_share_and_stops_when_it_is_not() {
     let gateway = Gateway::of_with(echo.address(), |config| {
         config.overload.target_lag = Duration::from_millis(5);
     });
-    // No setting makes a worker late: work does, more of it than it can do in time.
-    let stop = Signal::new();
-    let floods: Vec<_> = (0..4)
-        .map(|_| {
-            let (address, stop) = (gateway.address(), stop.clone());
-            std::thread::spawn(move || flood(address, &stop))
-        })
-        .collect();
-    eventually("requests are refused", || shed(&gateway, "lag") > 0);
-    stop.give();
-    floods.into_iter().for_each(|flood| flood.join().unwrap());
+    with_floods(gateway.address(), || {
+        eventually("requests are refused", || shed(&gateway, "lag") > 0);
+    });
     eventually("it takes everything again", || verbose(&gateway).1.contains("[+]load ok"));
     let refused = shed(&gateway, "lag");
     Caller::ask(&gateway, get("/")).expect(200);
     assert_eq!(shed(&gateway, "lag"), refused);
     assert!(metric(&gateway, "ignite_gateway_worker_lag_seconds_count", "worker=\"0\"") > 0);
+}
+
+/// Does something while a worker has more to do than it can in time: no setting makes one late.
+pub fn with_floods<T>(address: SocketAddr, what: impl FnOnce() -> T) -> T {
+    /// Ends the floods also where `what` panics: the test would wait for them for ever.
+    struct Stop(Signal);
+    impl Drop for Stop {
+        fn drop(&mut self) {
+            self.0.give();
+        }
+    }
+    let given = Signal::new();
+    std::thread::scope(|scope| {
+        let _stop = Stop(given.clone());
+        for _ in 0..4 {
+            scope.spawn(|| flood(address, &given));
+        }
+        what()
+    })
 }
 
 /// Asks more than can be answered in time, for what costs no app any work, and checks each answer.

@@ -4,11 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -21,6 +23,7 @@ use crate::gateway::{Gateway, Shared};
 use crate::ids::Domain;
 use crate::listener::{Listener, Local};
 use crate::shutdown::Drain;
+use crate::telemetry::lines::Lines;
 use crate::upstream::turns::Concurrency;
 
 const HOST: &str = "hello-acme.ignite.dodil.cloud";
@@ -32,6 +35,22 @@ struct Edge {
     gateway: Rc<Gateway>,
     /// Lets the app finish an answer to `/slow`.
     go_on: Arc<Notify>,
+    log: Written,
+}
+
+/// What was written to the access log.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 async fn app(go_on: Arc<Notify>) -> SocketAddr {
@@ -68,7 +87,10 @@ async fn answer(mut stream: TcpStream, go_on: Arc<Notify>) {
 impl Edge {
     async fn start() -> Self {
         let go_on = Arc::new(Notify::new());
-        let shared = Arc::new(Shared::new(&Config::new(Domain::default())));
+        let log = Written::default();
+        let mut shared = Shared::new(&Config::new(Domain::default()));
+        shared.log.lines = Lines::start(log.clone()).unwrap();
+        let shared = Arc::new(shared);
         let port = PortSpec {
             port: 80,
             endpoints: vec![app(go_on.clone()).await],
@@ -106,7 +128,16 @@ impl Edge {
                 }
             }
         });
-        Self { address, gateway, go_on }
+        Self { address, gateway, go_on, log }
+    }
+
+    /// The access log's lines of what failed; nothing is logged after this.
+    fn failures(&self) -> Vec<Value> {
+        self.gateway.observers().flush();
+        self.gateway.shared().log.lines.finish();
+        let text = String::from_utf8(self.log.0.lock().unwrap().clone()).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["termination"] != "complete").collect()
     }
 
     fn panics(&self) -> u64 {
@@ -178,6 +209,16 @@ async fn a_panic_in_a_request_is_a_500_that_touches_no_other_connection() {
         read_to(&mut other, "\r\n\r\nhalf").await;
         edge.expect_idle().await;
         assert_eq!(edge.panics(), 1);
+
+        let failures = edge.failures();
+        assert_eq!(failures.len(), 1, "{failures:#?}");
+        let line = &failures[0];
+        let id = line["ignite.execution_id"].as_str().unwrap();
+        assert!(answer.contains(&format!("x-ignite-execution-id: {id}\r\n")), "{answer}");
+        assert_eq!(line["termination"], "gateway.connect", "{line:#}");
+        assert_eq!(line["error.type"], "internal", "{line:#}");
+        assert_eq!(line["http.response.status_code"], 500, "{line:#}");
+        assert_eq!(line["ignite.function_id"], "acme/hello", "{line:#}");
     })
     .await;
 }

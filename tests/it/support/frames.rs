@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -224,7 +224,12 @@ impl Frames {
     /// A caller's connection without a byte said.
     #[track_caller]
     pub fn silent(gateway: &Gateway) -> Self {
-        let stream = TcpStream::connect_timeout(&gateway.address(), LIMIT);
+        Self::silent_at(gateway.address())
+    }
+
+    #[track_caller]
+    fn silent_at(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, LIMIT);
         Self::new(Arc::new(stream.expect("the gateway accepts")))
     }
 
@@ -248,10 +253,20 @@ impl Frames {
     /// The same with settings of its own.
     #[track_caller]
     pub fn call_with(gateway: &Gateway, entries: &[(u16, u32)]) -> Self {
-        let mut caller = Self::silent(gateway);
-        caller.send([PREFACE, &settings(entries)].concat());
-        caller.until("settings of both sides", |caller| caller.acknowledged);
-        caller
+        Self::silent(gateway).greeted(entries)
+    }
+
+    /// A caller of a gateway that listens there.
+    #[track_caller]
+    pub fn call_at(address: SocketAddr) -> Self {
+        Self::silent_at(address).greeted(&[])
+    }
+
+    #[track_caller]
+    fn greeted(mut self, entries: &[(u16, u32)]) -> Self {
+        self.send([PREFACE, &settings(entries)].concat());
+        self.until("settings of both sides", |caller| caller.acknowledged);
+        self
     }
 
     /// An app's side: takes the gateway's preface, says its own settings.

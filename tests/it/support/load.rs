@@ -5,15 +5,13 @@
 //! so a byte that belongs to somebody else shows wherever it turns up.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use ignite_gateway::http2::frame::PREFACE;
-
 use super::frames::{self, Message};
-use super::{Caller, Frames, LIMIT, show};
+use super::{Caller, Frames, show};
 
 /// The field by which an app knows a request, and a caller its answer.
 pub const ID: &str = "x-id";
@@ -101,11 +99,7 @@ impl Asker {
     /// A caller that speaks HTTP/2; its connection must never end.
     #[track_caller]
     pub fn http2(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, LIMIT).expect("the gateway accepts");
-        let mut frames = Frames::new(Arc::new(stream));
-        frames.send([PREFACE, &frames::settings(&[])].concat());
-        frames.until("settings of both sides", |frames| frames.acknowledged);
-        Self::Http2(Box::new(frames), 1)
+        Self::Http2(Box::new(Frames::call_at(address)), 1)
     }
 
     /// Asks for everything, over HTTP/2 at once; an outcome for each.
