@@ -76,6 +76,8 @@ struct State {
     /// The peer's first SETTINGS came.
     settled: bool,
     out: Out,
+    /// Bytes that have left.
+    written: u64,
     scratch: BytesMut,
     decoder: Decoder,
     encoder: Encoder,
@@ -109,6 +111,7 @@ impl Session {
             peer: PeerSettings::default(),
             settled: false,
             out: Out::default(),
+            written: 0,
             scratch: BytesMut::new(),
             decoder: Decoder::new(DEFAULT_TABLE),
             encoder: Encoder::new(),
@@ -181,6 +184,7 @@ impl Session {
         let written = write(slices.get(..count).unwrap_or_default());
         if let Poll::Ready(Ok(written)) = written {
             state.out.advance(written);
+            state.written += written as u64;
             state.wake_blocked();
         }
         written

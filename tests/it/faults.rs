@@ -55,6 +55,15 @@ fn terminated() -> Outcome {
     problem(502, "connection_terminated")
 }
 
+/// An app that serves a request and ends the connection behind it, without a word that it will.
+///
+/// The next request may be on its way by then. Nobody can know whether the app read it, so a GET is
+/// sent again and a POST is not: RFC 9110 section 9.2.2, RFC 9113 section 8.7.
+fn served_and_left(name: &'static str, kind: Kind) -> Row {
+    let own = || (Outcome::Own, 1..=1);
+    Row { name, kind, get: vec![own()], post: vec![own(), (terminated(), 0..=0)] }
+}
+
 /// What the app said is no HTTP.
 fn malformed() -> Outcome {
     problem(502, "http_protocol_error")

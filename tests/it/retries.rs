@@ -16,6 +16,8 @@ use crate::support::edge::Refusing;
 use crate::support::frames::{END_STREAM, Frames, REFUSED_STREAM, goaway, headers, reset};
 use crate::support::{Caller, EchoHeads, Gateway, ScriptedApp, Signal, app};
 
+mod unwritten;
+
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const SHORT: Duration = Duration::from_millis(200);
 

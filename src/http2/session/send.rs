@@ -29,6 +29,7 @@ impl Session {
         state.next_own += 2;
         let mut stream = Stream::new(state.own.stream_window, state.peer.window);
         stream.sent_all = ended;
+        stream.begins = state.written + state.out.len() as u64;
         state.streams.insert(id, stream);
         state.budget.stream();
         let mut block = std::mem::take(&mut state.scratch);
@@ -42,9 +43,12 @@ impl Session {
         self.0.borrow().takes_streams()
     }
 
-    /// Whether the peer serves the stream; if not, the request may be sent again elsewhere.
+    /// Whether the peer may have begun with a stream that failed; if not, the request may be sent
+    /// again elsewhere: the peer has said that it will not serve it, or not a byte of it has left.
     pub fn is_served(&self, id: u32) -> bool {
-        id <= self.0.borrow().served_up_to
+        let state = self.0.borrow();
+        let has_left = |stream: &Stream| state.written > stream.begins;
+        id <= state.served_up_to && state.streams.get(&id).is_none_or(has_left)
     }
 
     /// Sends a response's head.

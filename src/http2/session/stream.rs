@@ -43,6 +43,8 @@ pub(super) struct Stream {
     pub(super) received: u64,
     /// Bytes of content that were sent.
     pub(super) sent: u64,
+    /// How much leaves the connection before the first byte of it, for one that we open.
+    pub(super) begins: u64,
     /// What is to come by the declared length.
     pub(super) remaining: Option<u64>,
     /// The peer has ended its half.
@@ -76,6 +78,7 @@ impl Stream {
             unclaimed: 0,
             received: 0,
             sent: 0,
+            begins: 0,
             remaining: None,
             received_all: false,
             unread: false,

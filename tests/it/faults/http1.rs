@@ -1,6 +1,6 @@
 //! The faults of HTTP/1.1 apps.
 
-use super::{Kind, Row, judge, judge_in, late, malformed, problem, terminated};
+use super::{Kind, Row, judge, judge_in, late, malformed, problem, served_and_left, terminated};
 use crate::support::fault::{Bytes, Fault, Reads, Then, Until, by_length, chunked, with_fields};
 use crate::support::load::Outcome::{Broken, Own, Short};
 use crate::support::load::answer;
@@ -57,13 +57,7 @@ fn an_app_that_ends_within_a_request_costs_that_request_alone() {
             get: vec![(Own, 2..=2), (Own, 1..=1)],
             post: vec![(terminated(), 1..=1), (Own, 1..=1)],
         },
-        // The close may still be under way when the next request leaves.
-        Row {
-            name: "closes-when-idle",
-            kind: kept(reads(Reads::Bytes(0), Then::Close)),
-            get: vec![(Own, 1..=1)],
-            post: vec![(Own, 1..=1), (terminated(), 0..=0)],
-        },
+        served_and_left("closes-when-idle", kept(reads(Reads::Bytes(0), Then::Close))),
     ]);
 }
 
@@ -90,7 +84,7 @@ fn an_app_that_stops_within_its_answer_costs_that_request_alone() {
         Row::new("closes-in-chunk", stops_chunked(Body, Close), broken()),
         Row::new("resets-in-chunk", stops_chunked(Body, Reset), broken()),
         Row::new("closes-in-last-chunk", stops_chunked(LastByte, Close), broken()),
-        Row::new("closes-after-all", stops(Until::End, Close), vec![(Own, 1..=1)]),
+        served_and_left("closes-after-all", stops(Until::End, Close)),
         Row {
             name: "closes-kept",
             kind: kept(stops(Nothing, Close)),
@@ -232,9 +226,9 @@ fn an_app_that_answers_before_the_upload_has_ended_is_heard() {
         &[
             // All of a small request was sent, so the connection is kept, and the next stalls on it.
             Row::new("early-stalls", early(Then::Stall), vec![(Own, 1..=1), (late(), 0..=0)]),
-            Row::new("early-closes", early(Then::Close), vec![(Own, 1..=1)]),
-            Row::new("early-resets", early(Then::Reset), vec![(Own, 1..=1)]),
-            Row::new("early-resets-kept", kept(early(Then::Reset)), vec![(Own, 1..=1)]),
+            served_and_left("early-closes", early(Then::Close)),
+            served_and_left("early-resets", early(Then::Reset)),
+            served_and_left("early-resets-kept", kept(early(Then::Reset))),
         ],
     );
 }

@@ -1,6 +1,6 @@
 //! The faults of HTTP/2 apps.
 
-use super::{Kind, Row, judge, judge_in, late, malformed, terminated};
+use super::{Kind, Row, judge, judge_in, late, malformed, served_and_left, terminated};
 use crate::support::fault_http2::{Asked, Fault, Then, half, head, whole};
 use crate::support::frames::{
     CANCEL, DATA, END_STREAM, HEADERS, NO_ERROR, REFUSED_STREAM, block, frame, goaway, reset,
@@ -80,7 +80,7 @@ fn an_http2_app_that_ends_within_an_exchange_costs_that_request_alone() {
             says(|a| [whole(a), goaway(a.stream, NO_ERROR)].concat(), Close),
             vec![(Own, 1..=1)],
         ),
-        Row::new("whole-closes", says(whole, Close), vec![(Own, 1..=1)]),
+        served_and_left("whole-closes", says(whole, Close)),
     ]);
 }
 
@@ -142,7 +142,7 @@ fn an_http2_app_that_answers_before_the_upload_has_ended_is_heard() {
             early(|a| [whole(a), reset(a.stream, NO_ERROR)].concat(), Then::Next),
             vec![(Own, 1..=1)],
         ),
-        Row::new("early-closes", early(whole, Then::Close), vec![(Own, 1..=1)]),
-        Row::new("early-resets", early(whole, Then::Reset), vec![(Own, 1..=1)]),
+        served_and_left("early-closes", early(whole, Then::Close)),
+        served_and_left("early-resets", early(whole, Then::Reset)),
     ]);
 }
