@@ -328,7 +328,10 @@ fn a_long_upload_goes_on_while_its_app_is_removed() {
     let mut gateway = Gateway::of(app_of.address());
     let mut caller = Caller::new(&gateway);
     caller.send(request("POST /", "Transfer-Encoding: chunked\r\n", "3\r\none\r\n"));
-    gateway.wait_busy(HOST, 1);
+    // It is counted as under way before it has an endpoint: without an app it would be a 404.
+    eventually("the app reads the upload", || {
+        app_of.received().first().is_some_and(|bytes| bytes.ends_with(b"one\r\n"))
+    });
     gateway.reload(|config| config.apps.clear());
     caller.send("3\r\ntwo\r\n");
     gateway.reload(|config| config.limits.request_body = 1);
