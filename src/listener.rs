@@ -61,11 +61,13 @@ impl Silent {
         let Self { stream, peer, counted } = self;
         let shared = gateway.shared().clone();
         let served = pin!(connection::resume(stream, peer, gateway, drain));
-        let Some(silent) = panics::caught(served).await else {
-            shared.refusals.panicked();
-            return None;
-        };
-        silent.map(|(stream, peer)| Self { stream, peer, counted })
+        let silent = panics::counted(served, &shared.refusals).await?;
+        Self::of(silent, counted)
+    }
+
+    /// The connection that is given back, if it is, with its place.
+    fn of(given_back: Option<(TcpStream, Rc<Peer>)>, counted: Option<Counted>) -> Option<Self> {
+        given_back.map(|(stream, peer)| Self { stream, peer, counted })
     }
 }
 
@@ -119,11 +121,7 @@ impl Listener {
     ) -> Result<Option<Silent>, Refused> {
         let shared = gateway.shared().clone();
         let served = pin!(self.receive(stream, address, local, gateway, drain));
-        let Some(result) = panics::caught(served).await else {
-            shared.refusals.panicked();
-            return Ok(None);
-        };
-        result
+        panics::counted(served, &shared.refusals).await.unwrap_or(Ok(None))
     }
 
     async fn receive(
@@ -143,7 +141,7 @@ impl Listener {
         let limit = gateway.settings().limits.connections_per_client;
         let Ok(counted) = local.count(&peer, true, limit) else { return Ok(None) };
         let silent = connection::serve(stream, Rc::new(peer), gateway, drain).await;
-        Ok(silent.map(|(stream, peer)| Silent { stream, peer, counted }))
+        Ok(Silent::of(silent, counted))
     }
 
     /// The same, where something is asked of the connection before its first request.
@@ -165,7 +163,7 @@ impl Listener {
         let Ok(counted) = local.count(&peer, named, limit) else { return Ok(None) };
         let Some(tls) = &self.tls else {
             let silent = connection::serve(stream, Rc::new(peer), gateway, drain).await;
-            return Ok(silent.map(|(stream, peer)| Silent { stream, peer, counted }));
+            return Ok(Silent::of(silent, counted));
         };
         let settings = gateway.settings();
         let counts = &local.metrics.handshakes;

@@ -6,6 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::Poll;
 
+use crate::telemetry::refusals::Refusals;
+
 /// The future's output, or nothing if it panicked. What it held is dropped in the unwinding, or
 /// with the future.
 pub(super) async fn caught<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
@@ -14,6 +16,18 @@ pub(super) async fn caught<F: Future>(mut future: Pin<&mut F>) -> Option<F::Outp
         Err(_panic) => Poll::Ready(None),
     })
     .await
+}
+
+/// The same where nobody answers for a panic: it is counted here.
+pub(super) async fn counted<F: Future>(
+    future: Pin<&mut F>,
+    refusals: &Refusals,
+) -> Option<F::Output> {
+    let output = caught(future).await;
+    if output.is_none() {
+        refusals.panicked();
+    }
+    output
 }
 
 #[cfg(test)]

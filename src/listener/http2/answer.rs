@@ -58,9 +58,7 @@ pub(super) fn answer(
     let stream = Stream { session, id: opened.id };
     async move {
         let answered = pin!(stream.answer(opened, &peer, &gateway));
-        if panics::caught(answered).await.is_none() {
-            gateway.shared().refusals.panicked();
-        }
+        panics::counted(answered, &gateway.shared().refusals).await;
     }
 }
 
