@@ -12,9 +12,13 @@ use http::StatusCode;
 use thiserror::Error;
 
 mod cause;
+#[cfg(test)]
+mod every;
 mod limited;
 mod reasons;
 
+#[cfg(test)]
+pub(crate) use every::every;
 pub use limited::{Limit, Limited, Overload};
 pub use reasons::REASONS;
 

@@ -54,49 +54,12 @@ impl Side {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Error, Limit, Limited, Malformed, Overload};
+    use super::super::every;
     use super::*;
-
-    fn all() -> Vec<Error> {
-        let refused = || std::io::ErrorKind::ConnectionRefused.into();
-        let limited = |limit| Limited { limit, requests: 1, window: None, retry_after: 1 };
-        let mut all = vec![
-            Error::Malformed(Malformed::StartLine),
-            Error::Host,
-            Error::TransferCoding,
-            Error::TargetTooLong { limit: 1 },
-            Error::HeadTooLarge { bytes: 1, fields: 1 },
-            Error::BodyTooLarge { limit: 1 },
-            Error::MethodNotAllowed,
-            Error::MethodNotImplemented,
-            Error::UnknownHost,
-            Error::CallerTimeout,
-            Error::CallerGone,
-            Error::QueueFull,
-            Error::ConcurrencyTimeout,
-            Error::NoReadyEndpoint,
-            Error::ConnectRefused(refused()),
-            Error::ConnectTimeout,
-            Error::AppClosed(None),
-            Error::AppMalformed(Malformed::StartLine),
-            Error::AppHeadTooLarge { limit: 1 },
-            Error::AppUpgraded,
-            Error::AppNotUpgraded,
-            Error::UpgradeTimeout,
-            Error::ResponseTimeout,
-            Error::DeadlineExceeded,
-            Error::AppBodyTimeout,
-            Error::ShutDown,
-            Error::Internal,
-        ];
-        all.extend(Limit::ALL.map(|limit| Error::RateLimited(limited(limit))));
-        all.extend(Overload::ALL.map(Error::Overloaded));
-        all
-    }
 
     #[test]
     fn every_failure_has_its_reason_in_the_list_once() {
-        let said: Vec<_> = all().iter().map(|error| (error.side(), error.reason())).collect();
+        let said: Vec<_> = every().iter().map(|error| (error.side(), error.reason())).collect();
         for row in &said {
             assert_eq!(REASONS.iter().filter(|known| *known == row).count(), 1, "{row:?}");
         }

@@ -2,7 +2,8 @@
 //! defects.
 //!
 //! The reasons are a fixed list: what an attack looks like from the inside, with
-//! nothing of the caller's own in a label.
+//! nothing of the caller's own in a label. They are no [`Error::reason`]s: of a
+//! malformed request this list tells which rule was broken, of the rest less.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -86,10 +87,10 @@ fn reason(error: &Error) -> Option<&'static str> {
             Malformed::Incomplete => "incomplete",
         },
         Error::Host => "host",
-        Error::TransferCoding => "transfer_coding",
-        Error::TargetTooLong { .. } => "target_too_long",
-        Error::HeadTooLarge { .. } => "head_too_large",
-        Error::BodyTooLarge { .. } => "body_too_large",
+        Error::TransferCoding
+        | Error::TargetTooLong { .. }
+        | Error::HeadTooLarge { .. }
+        | Error::BodyTooLarge { .. } => error.reason(),
         Error::MethodNotAllowed | Error::MethodNotImplemented => "method",
         Error::CallerTimeout => "timeout",
         // Counted elsewhere, or nobody's fault that could be an attack.
@@ -118,7 +119,10 @@ fn reason(error: &Error) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+    use crate::error::{Side, every};
 
     #[test]
     fn what_a_caller_did_is_counted_by_reason_and_what_an_app_did_is_not() {
@@ -132,26 +136,30 @@ mod tests {
     }
 
     #[test]
-    fn every_way_in_which_a_request_can_be_malformed_has_a_row() {
-        let refusals = Refusals::default();
-        for malformed in [
-            Malformed::BareLineFeed,
-            Malformed::StartLine,
-            Malformed::Version,
-            Malformed::Field,
-            Malformed::Target,
-            Malformed::ContentLength,
-            Malformed::TransferEncoding,
-            Malformed::Chunk,
-            Malformed::Trailer,
-            Malformed::Connection,
-            Malformed::Stream,
-            Malformed::Upgrade,
-            Malformed::PlainHttp,
-            Malformed::Incomplete,
-        ] {
-            refusals.count(&Error::Malformed(malformed));
+    fn every_reason_in_the_list_is_some_failures_and_every_failures_is_in_the_list_once() {
+        let said: Vec<_> = every().iter().filter_map(reason).collect();
+        for word in &said {
+            assert_eq!(REASONS.iter().filter(|known| *known == word).count(), 1, "{word}");
         }
-        assert_eq!(refusals.refused().filter(|(_, count)| *count == 1).count(), 14);
+        let unsaid: Vec<_> = REASONS.iter().filter(|word| !said.contains(word)).collect();
+        assert!(unsaid.is_empty(), "reasons that no failure has: {unsaid:?}");
+    }
+
+    #[test]
+    fn every_failure_by_a_caller_is_counted_but_those_that_others_count() {
+        let elsewhere = ["unknown_host", "caller_gone", "app_rate_limit", "client_rate_limit"];
+        for error in every() {
+            let is_ours = error.side() == Side::Caller && !elsewhere.contains(&error.reason());
+            assert_eq!(reason(&error).is_some(), is_ours, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn every_rule_that_a_request_can_break_has_a_reason_of_its_own() {
+        let all = every();
+        let broken: Vec<_> =
+            all.iter().filter(|error| matches!(error, Error::Malformed(_))).collect();
+        let said: HashSet<_> = broken.iter().filter_map(|error| reason(error)).collect();
+        assert_eq!(said.len(), broken.len(), "{said:?}");
     }
 }
