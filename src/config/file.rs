@@ -161,6 +161,7 @@ fn listeners<'a>(
         if given.value.as_array().is_some_and(|list| list.is_empty()) {
             report.wrong(&given, "empty; give at least one address, e.g. 0.0.0.0:8080");
         }
+        cross::replaced(&given, root.in_file("listener", report).as_ref(), report);
         let bound = |address| Bound::at(address, given.place.clone());
         return addresses.into_iter().map(bound).collect();
     }

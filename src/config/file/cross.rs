@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
+use toml::de::DeValue;
 
 use super::apps::PlacedApp;
 use super::problem::{Place, Report};
@@ -79,6 +80,31 @@ pub(super) fn proxy_protocol(listeners: &[Bound<'_>], trusted: &[IpNet], report:
             "every connection will be refused, because trusted_proxies is empty; list the load \
              balancers there",
         );
+    }
+}
+
+/// Addresses from the environment take the place of the file's listeners whole. What those ask of a
+/// connection beyond its address goes with them, and callers would be served without it.
+pub(super) fn replaced(given: &Given<'_>, file: Option<&Given<'_>>, report: &mut Report) {
+    let Some(elements) = file.and_then(|file| file.value.as_array()) else { return };
+    let mut dropped = Vec::new();
+    for element in elements {
+        let Some(table) = element.get_ref().as_table() else { continue };
+        let off = |value: &DeValue<'_>| value.as_bool() == Some(false);
+        let asked = |key: &&str| table.get(*key).is_some_and(|value| !off(value.get_ref()));
+        let keys: Vec<_> = ["proxy_protocol", "tls"].into_iter().filter(asked).collect();
+        if !keys.is_empty() {
+            let place = report.line(element.span().start);
+            dropped.push(format!("{} of the listener at {}", keys.join(" and "), at(&place)));
+        }
+    }
+    if !dropped.is_empty() {
+        let message = format!(
+            "the file's listeners are replaced, and with them {}: callers are served without it; \
+             set the addresses in the file to keep it",
+            dropped.join(", ")
+        );
+        report.warn(given, message);
     }
 }
 

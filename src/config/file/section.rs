@@ -146,7 +146,8 @@ impl<'a> Section<'a> {
         Some(Given { section: self.name, key, place, value })
     }
 
-    fn in_file(&self, key: &'static str, report: &Report) -> Option<Given<'a>> {
+    /// What the file gives for a key, whether or not the environment does.
+    pub(super) fn in_file(&self, key: &'static str, report: &Report) -> Option<Given<'a>> {
         let value = self.table?.get(key)?;
         let place = report.line(value.span().start);
         Some(Given { section: self.name, key, place, value: value.get_ref() })

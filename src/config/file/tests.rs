@@ -793,6 +793,28 @@ fn the_environment_beats_the_file() {
 }
 
 #[test]
+fn what_listeners_from_the_environment_drop_is_named_in_a_warning() {
+    let variable = [("IGNITE_GATEWAY__LISTENERS", "0.0.0.0:8080")];
+    let text = "trusted_proxies = [\"::1\"]\n\
+                [[listener]]\naddress = \"[::]:80\"\nproxy_protocol = true\n\
+                [[listener]]\naddress = \"[::]:443\"\n[listener.tls]\n\
+                certificates = [{ certificate = \"a\", key = \"b\" }]\n\
+                [[listener]]\naddress = \"[::]:81\"\nproxy_protocol = false\n";
+    let loaded = good_in(text, &variable);
+    assert_eq!(loaded.config.listeners, [Listener::at("0.0.0.0:8080".parse().unwrap())]);
+    let [warning] = &loaded.warnings[..] else { panic!("{:?}", loaded.warnings) };
+    assert_eq!(warning.place, Place::Variable("IGNITE_GATEWAY__LISTENERS".to_owned()));
+    let expected =
+        "with them proxy_protocol of the listener at line 2, tls of the listener at line 5:";
+    assert!(warning.message.contains(expected), "{warning}");
+
+    // Where the file asks for nothing beyond addresses, nothing is lost.
+    for plain in ["", "[[listener]]\naddress = \"[::]:81\"\nproxy_protocol = false\n"] {
+        assert_eq!(good_in(plain, &variable).warnings, []);
+    }
+}
+
+#[test]
 fn a_list_in_the_environment_may_be_a_toml_array_or_empty() {
     let array = [("IGNITE_GATEWAY__TRUSTED_PROXIES", "[\"10.0.0.0/8\", \"::1\"]")];
     assert_eq!(good_in("", &array).config.trusted_proxies.len(), 2);
