@@ -13,11 +13,11 @@
 #[path = "src/lib.rs"]
 mod targets;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use targets::engine;
 
@@ -49,8 +49,10 @@ fn fuzz(name: &str) {
     assert!(!seeds.is_empty(), "no seeds");
     let seed = number("IGNITE_FUZZ_SEED").unwrap_or(SEED);
     let time = Duration::from_secs(number("IGNITE_FUZZ_SECONDS").unwrap_or(SECONDS));
-    let last = RefCell::new(Vec::new());
+    let (last, count) = (RefCell::new(Vec::new()), Cell::new(0_u64));
+    let start = Instant::now();
     let before = |input: &[u8]| {
+        count.set(count.get() + 1);
         let mut last = last.borrow_mut();
         if last.len() == KEPT {
             last.remove(0);
@@ -69,7 +71,10 @@ fn fuzz(name: &str) {
         Err(panic) => {
             let files = keep(name, &last.borrow());
             eprintln!(
-                "{name}: a finding, IGNITE_FUZZ_SEED={seed}; the last inputs, the last first:"
+                "{name}: a finding after {} inputs in {:.1?}, IGNITE_FUZZ_SEED={seed}; the last \
+                 inputs, the last first:",
+                count.get(),
+                start.elapsed()
             );
             files.iter().rev().for_each(|file| eprintln!("  IGNITE_FUZZ_INPUT={}", file.display()));
             resume_unwind(panic);

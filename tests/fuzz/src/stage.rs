@@ -30,8 +30,8 @@ use super::reference::Limits;
 
 /// Small limits, so that inputs reach them.
 pub const LIMITS: Limits = Limits { bytes: 4 << 10, fields: 24, target: 1 << 10 };
-/// The longest that a step may take; a machine may be slow, but not by this much.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that a step may take, in seconds; a machine may be slow, but not by this much.
+const PATIENCE: usize = 30;
 
 /// What an app does on one connection: what came so far, and what it answers to.
 pub trait App: 'static {
@@ -91,10 +91,16 @@ impl Stage {
     }
 }
 
-/// Waits, but not for ever.
+/// Waits, but not for ever. Second by second: of the time in which the process is stopped, to leave
+/// the machine to others, no more than one counts.
 pub async fn in_time<T>(what: &str, step: impl Future<Output = T>) -> T {
-    let timed = tokio::time::timeout(PATIENCE, step).await;
-    timed.unwrap_or_else(|_| panic!("it never happens that {what}"))
+    let mut step = std::pin::pin!(step);
+    for _ in 0..PATIENCE {
+        if let Ok(done) = tokio::time::timeout(Duration::from_secs(1), &mut step).await {
+            return done;
+        }
+    }
+    panic!("it never happens that {what}")
 }
 
 /// Writes in the pieces that `cuts` makes, with turns for the reader in between.
