@@ -20,7 +20,7 @@ pub mod tls;
 pub mod traces;
 mod upstream;
 
-use load::{ClientRateLimit, MemoryLimit, Overload, RateLimit};
+use load::{AppInFlight, ClientRateLimit, MemoryLimit, Overload, RateLimit};
 use tls::Tls;
 use traces::Traces;
 pub use upstream::{OutlierEjection, Retries};
@@ -150,6 +150,8 @@ pub struct Limits {
     pub stream_resets: u32,
     /// HTTP/2 frames without content that a caller may send beyond those that content earns.
     pub control_frames: u32,
+    /// Requests under way of one app, also those that wait.
+    pub app_in_flight: AppInFlight,
     /// Requests that an app works on at once; 0: no limit.
     pub app_concurrency: usize,
     /// Requests that an endpoint works on at once; 0: no limit.
@@ -293,6 +295,7 @@ impl Default for Limits {
             connection_window: 1 << 20,
             stream_resets: 200,
             control_frames: 1000,
+            app_in_flight: AppInFlight::Auto,
             app_concurrency: 0,
             endpoint_concurrency: 0,
             app_queue: 1024,
@@ -302,6 +305,17 @@ impl Default for Limits {
             // by its own limit: a number that suits every machine does not exist.
             in_flight: 0,
             memory: MemoryLimit::Auto,
+        }
+    }
+}
+
+impl Limits {
+    /// The most requests that one app may have under way.
+    pub fn of_an_app(&self) -> u64 {
+        match self.app_in_flight {
+            AppInFlight::Auto => self.connections.div_ceil(2) as u64,
+            AppInFlight::Requests(0) => u64::MAX,
+            AppInFlight::Requests(most) => most as u64,
         }
     }
 }

@@ -16,6 +16,7 @@ mod cause;
 mod every;
 mod limited;
 mod reasons;
+mod told;
 
 #[cfg(test)]
 pub(crate) use every::every;
@@ -128,6 +129,9 @@ pub enum Error {
     /// The caller closed or broke the connection.
     #[error("the caller left")]
     CallerGone,
+    /// The app has as many requests under way as it may.
+    #[error("the app has as many requests under way as it may")]
+    AppInFlight,
     /// As many requests wait as may, for the app or for all apps together.
     #[error("the queue for the app is full")]
     QueueFull,
@@ -203,7 +207,8 @@ impl Error {
             | Self::CallerTimeout
             | Self::CallerGone
             | Self::RateLimited(_) => Side::Caller,
-            Self::QueueFull
+            Self::AppInFlight
+            | Self::QueueFull
             | Self::ConcurrencyTimeout
             | Self::NoReadyEndpoint
             | Self::Overloaded(_)
@@ -235,7 +240,8 @@ impl Error {
             Self::UnknownHost => StatusCode::NOT_FOUND,
             Self::CallerTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::QueueFull
+            Self::AppInFlight
+            | Self::QueueFull
             | Self::ConcurrencyTimeout
             | Self::NoReadyEndpoint
             | Self::Overloaded(_)
@@ -273,7 +279,9 @@ impl Error {
             | Self::RateLimited(_)
             | Self::Overloaded(_) => "http_request_denied",
             Self::UnknownHost => "destination_not_found",
-            Self::QueueFull | Self::ConcurrencyTimeout => "connection_limit_reached",
+            Self::AppInFlight | Self::QueueFull | Self::ConcurrencyTimeout => {
+                "connection_limit_reached"
+            }
             Self::NoReadyEndpoint | Self::ShutDown => "destination_unavailable",
             Self::ConnectRefused(_) => "connection_refused",
             Self::ConnectTimeout => "connection_timeout",
@@ -303,6 +311,7 @@ impl Error {
             Self::UnknownHost => "unknown_host",
             Self::CallerTimeout => "caller_timeout",
             Self::CallerGone => "caller_gone",
+            Self::AppInFlight => "app_in_flight",
             Self::QueueFull => "queue_full",
             Self::ConcurrencyTimeout => "concurrency_timeout",
             Self::NoReadyEndpoint => "no_ready_endpoint",
@@ -331,34 +340,6 @@ impl Error {
         }
     }
 
-    /// What the caller may read; it never tells an address or a version.
-    pub fn detail(&self) -> String {
-        match self {
-            Self::UnknownHost => {
-                "No app answers at this host. Check the name: <app>-<organization>[-<port>].<domain>."
-                    .to_owned()
-            }
-            Self::Internal => "The gateway failed. Quote the execution id.".to_owned(),
-            other => {
-                let mut text = other.to_string();
-                if let Some(first) = text.get_mut(..1) {
-                    first.make_ascii_uppercase();
-                }
-                text.push('.');
-                text
-            }
-        }
-    }
-
-    /// Seconds after which a new try makes sense.
-    pub fn retry_after(&self) -> Option<u32> {
-        match (self, self.status()) {
-            (Self::RateLimited(limited), _) => Some(limited.retry_after),
-            (_, StatusCode::SERVICE_UNAVAILABLE) => Some(1),
-            _ => None,
-        }
-    }
-
     /// Whether the caller's connection is of no more use: the place where its
     /// next request begins is not known, or it must not be asked again.
     pub fn closes_connection(&self) -> bool {
@@ -379,6 +360,8 @@ impl Error {
             | Self::Internal => true,
             Self::MethodNotAllowed
             | Self::UnknownHost
+            // Over HTTP/2, and behind a proxy, it may be other apps' callers' as well.
+            | Self::AppInFlight
             | Self::QueueFull
             | Self::ConcurrencyTimeout
             | Self::NoReadyEndpoint

@@ -314,7 +314,7 @@ impl Gateway {
         let host = host::of_request(request)?;
         let route = self.shared.routes.find(&host);
         if let Some(route) = &route {
-            record.resolved(route);
+            record.resolved(route, &settings.limits)?;
         }
 
         // May it go on?

@@ -294,6 +294,7 @@ fn limits(section: &Section<'_>, report: &mut Report) -> Limits {
     }
     Limits {
         connections,
+        app_in_flight: load::app_in_flight(section, report).unwrap_or(default.app_in_flight),
         connections_per_client,
         handshakes,
         header_bytes,

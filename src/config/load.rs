@@ -35,6 +35,17 @@ impl ClientRateLimit {
     pub const CLIENTS: usize = 65_536;
 }
 
+/// Requests that one app may have under way, over all its ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AppInFlight {
+    /// Half of the connections that callers may have: whatever becomes of one app, the others have
+    /// the other half.
+    #[default]
+    Auto,
+    /// As many; 0: no limit.
+    Requests(usize),
+}
+
 /// Resident memory of the process above which it takes no new requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MemoryLimit {

@@ -223,6 +223,14 @@ const GATEWAY: &[Setting] = &[
         "HTTP/2 frames without content that a caller may send beyond the ten that each request or \
          piece of content, and each second, allows: 100 to 1000000.",
     ),
+    row(
+        "limits",
+        "app_in_flight",
+        "\"auto\"",
+        "Requests under way of one app, over all its ports and all workers, waiting ones and \
+         WebSockets included; more get 503: `auto`, which is half of `connections`; a number; or \
+         0: no limit.",
+    ),
     row("limits", "app_concurrency", "0", "Requests that an app works on at once; 0: no limit."),
     row(
         "limits",

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::ser::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::load::{ClientRateLimit, MemoryLimit, Overload, RateLimit};
+use super::load::{AppInFlight, ClientRateLimit, MemoryLimit, Overload, RateLimit};
 use super::tls::{ClientAuth, Clients, KeyPair, Tls, TlsVersion};
 use super::traces::{self, Parent, Sampling, Traces};
 use super::{
@@ -190,6 +190,7 @@ fn limits(limits: &Limits) -> Value {
         connection_window,
         stream_resets,
         control_frames,
+        app_in_flight,
         app_concurrency,
         endpoint_concurrency,
         app_queue,
@@ -212,6 +213,10 @@ fn limits(limits: &Limits) -> Value {
         "connection_window": size(connection_window.into()),
         "stream_resets": stream_resets,
         "control_frames": control_frames,
+        "app_in_flight": match app_in_flight {
+            AppInFlight::Auto => json!("auto"),
+            AppInFlight::Requests(most) => json!(most),
+        },
         "app_concurrency": app_concurrency,
         "endpoint_concurrency": endpoint_concurrency,
         "app_queue": app_queue,

@@ -17,6 +17,7 @@ pub(crate) fn every() -> Vec<Error> {
         Error::UnknownHost,
         Error::CallerTimeout,
         Error::CallerGone,
+        Error::AppInFlight,
         Error::QueueFull,
         Error::ConcurrencyTimeout,
         Error::NoReadyEndpoint,

@@ -4,7 +4,7 @@
 use super::Side::{self, App, Caller, Gateway};
 
 /// What [`super::Error::side`] and [`super::Error::reason`] can say.
-pub const REASONS: [(Side, &str); 33] = [
+pub const REASONS: [(Side, &str); 34] = [
     (Caller, "malformed_request"),
     (Caller, "bad_host"),
     (Caller, "transfer_coding"),
@@ -18,6 +18,7 @@ pub const REASONS: [(Side, &str); 33] = [
     (Caller, "caller_gone"),
     (Caller, "app_rate_limit"),
     (Caller, "client_rate_limit"),
+    (Gateway, "app_in_flight"),
     (Gateway, "queue_full"),
     (Gateway, "concurrency_timeout"),
     (Gateway, "no_ready_endpoint"),

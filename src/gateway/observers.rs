@@ -44,6 +44,11 @@ impl Observers {
         self.load.worker()
     }
 
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.load.workers()
+    }
+
     /// What all workers share.
     pub fn shared(&self) -> &Shared {
         &self.shared

@@ -16,7 +16,7 @@ use super::headers::forwarded::Peer;
 use super::observers::Observers;
 use super::overload::InFlight;
 use crate::clock::{self, Instant};
-use crate::config::LogFormat;
+use crate::config::{Limits, LogFormat};
 use crate::error::{Error, Overload};
 use crate::fields::Known;
 use crate::ids::ExecutionId;
@@ -49,6 +49,8 @@ pub struct Record {
     began: Instant,
     in_flight: Option<InFlight>,
     logged: bool,
+    /// It is one of those that its app may have under way.
+    counted: bool,
     /// Refused for the gateway's own sake.
     shed: Option<Overload>,
 }
@@ -110,6 +112,7 @@ impl Record {
             began: clock::now(),
             in_flight: None,
             logged,
+            counted: false,
             shed: None,
         }
     }
@@ -134,10 +137,14 @@ impl Record {
         &mut self.journey
     }
 
-    /// The request's app is known.
-    pub fn resolved(&mut self, route: &Arc<Route>) {
-        route.shared.metrics.begin(self.observers.worker());
+    /// The request's app is known, and counts it to the end: as one of those that it may have under
+    /// way, or it is refused.
+    pub fn resolved(&mut self, route: &Arc<Route>, limits: &Limits) -> Result<(), Error> {
+        let (worker, bound) = (self.observers.worker(), limits.of_an_app());
         self.route = Some(route.clone());
+        self.counted = route.shared.metrics.begin_within(worker, bound)
+            || route.turns.hosts.claim(&route.shared, worker, self.observers.workers(), bound);
+        if self.counted { Ok(()) } else { Err(Error::AppInFlight) }
     }
 
     /// Counts the request as under way to the end.
@@ -239,6 +246,7 @@ impl Record {
             termination: self.termination.unwrap_or(Termination::Complete),
             reason: self.reason,
             detail: self.detail.as_deref().unwrap_or_default(),
+            counted: self.counted,
             shed: self.shed.is_some(),
             trace: self.trace(),
         }

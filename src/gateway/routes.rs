@@ -288,7 +288,7 @@ fn route(
         organization_id: app.id.organization_id(),
         protocol: port.protocol,
         endpoints,
-        shared: old.map(|old| old.shared.clone()).unwrap_or_default(),
+        shared: old.map_or_else(|| common.turns.hosts.open(), |old| old.shared.clone()),
         turns: common.turns.clone(),
         rate: common.rate.clone(),
     }

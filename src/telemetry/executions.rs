@@ -258,6 +258,7 @@ mod tests {
             termination: Termination::Complete,
             reason: "",
             detail: "",
+            counted: false,
             shed: false,
             trace: None,
         });

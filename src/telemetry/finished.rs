@@ -60,6 +60,8 @@ pub struct Finished<'a> {
     pub reason: &'static str,
     /// What else is known of that.
     pub detail: &'a str,
+    /// It was one of those that its app may have under way.
+    pub counted: bool,
     /// Refused for the gateway's own sake, as thousands may be.
     pub shed: bool,
     /// Its place in its trace, where there are traces.

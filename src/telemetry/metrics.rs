@@ -17,11 +17,13 @@ use crate::error::{Limit, REASONS};
 mod cells;
 mod exemplar;
 mod histogram;
+mod share;
 mod worker;
 
 pub use cells::{Cells, Count};
 pub use exemplar::{Exemplar, Exemplars};
 pub use histogram::{BYTES, Durations, DurationsRead, Reading, SECONDS, Sizes, SizesRead};
+use share::Share;
 pub use worker::{HTTP2_ERRORS, Http2Metrics, ProxyProtocolRefused, WorkerMetrics};
 
 /// The methods that have a row of their own; any other counts as `_OTHER`.
@@ -47,6 +49,7 @@ pub struct RouteMetrics {
 struct RouteCell {
     begun: Count,
     ended: Count,
+    share: Share,
     bytes_in: Count,
     bytes_out: Count,
     usage: UsageCounts,
@@ -99,6 +102,25 @@ impl RouteMetrics {
     /// A request was resolved to this host on this worker.
     pub fn begin(&self, worker: usize) {
         self.cells.of(worker).begun.add(1);
+    }
+
+    /// The same, and the worker takes it within its share of what the app may have under way; false
+    /// if that is used up.
+    pub fn begin_within(&self, worker: usize, bound: u64) -> bool {
+        let cell = self.cells.of(worker);
+        cell.begun.add(1);
+        cell.share.take(bound)
+    }
+
+    /// Takes a request that has begun, for which the worker's share has to grow: so it does, if what
+    /// all `holders` of shares have `claimed` leaves room within the bound.
+    pub fn grow(&self, worker: usize, bound: u64, holders: u64, claimed: impl Fn() -> u64) -> bool {
+        self.cells.of(worker).share.grow(bound, holders, claimed)
+    }
+
+    /// What the shares of all workers come to.
+    pub fn claimed(&self, bound: u64) -> u64 {
+        self.cells.sum(|cell| cell.share.claimed(bound))
     }
 
     /// A request ended that began on this worker.
@@ -228,6 +250,9 @@ impl RouteCell {
         }
         if !finished.queued.is_zero() || !finished.reason.is_empty() {
             self.rare(finished);
+        }
+        if finished.counted {
+            self.share.give_back();
         }
         self.ended.add(1);
     }

@@ -96,6 +96,7 @@ fn reason(error: &Error) -> Option<&'static str> {
         // Counted elsewhere, or nobody's fault that could be an attack.
         Error::UnknownHost
         | Error::CallerGone
+        | Error::AppInFlight
         | Error::QueueFull
         | Error::ConcurrencyTimeout
         | Error::NoReadyEndpoint

@@ -21,8 +21,10 @@ use crate::telemetry::metrics::RouteMetrics;
 
 use super::turns::Turns;
 
+mod hosts;
 mod state;
 
+pub use hosts::Hosts;
 use state::State;
 
 /// One public host and where its calls go.

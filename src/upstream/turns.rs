@@ -14,7 +14,7 @@ use std::time::Duration;
 use rand::Rng;
 use tokio::sync::{Notify, oneshot};
 
-use super::app::{Endpoint, InFlight, Route};
+use super::app::{Endpoint, Hosts, InFlight, Route};
 use super::balance;
 use crate::error::Error;
 
@@ -29,6 +29,8 @@ use lines::{Lines, Waiter};
 pub struct Turns {
     /// Requests of the app that wait; above 0 a newcomer waits, too.
     pub queued: AtomicUsize,
+    /// The app's hosts.
+    pub hosts: Hosts,
     concurrency: AtomicUsize,
     endpoint_concurrency: AtomicU32,
     /// Requests that have a slot.
@@ -105,6 +107,7 @@ impl Turns {
     pub fn new(waiting: Arc<AtomicUsize>) -> Self {
         Self {
             queued: AtomicUsize::new(0),
+            hosts: Hosts::default(),
             concurrency: AtomicUsize::new(0),
             endpoint_concurrency: AtomicU32::new(0),
             busy: AtomicUsize::new(0),

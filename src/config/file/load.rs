@@ -1,5 +1,5 @@
-//! `[rate_limit]`, an app's `rate_limit`, `[overload]` and `limits.memory`: how
-//! much is taken of whom.
+//! `[rate_limit]`, an app's `rate_limit`, `[overload]`, `limits.app_in_flight` and
+//! `limits.memory`: how much is taken of whom.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use toml::de::DeValue;
 use super::problem::Report;
 use super::section::{Given, Section};
 use super::value::{self, MIB, Wrong, found};
-use crate::config::load::{ClientRateLimit, MemoryLimit, Overload, RateLimit};
+use crate::config::load::{AppInFlight, ClientRateLimit, MemoryLimit, Overload, RateLimit};
 
 const RATE: &str = "100";
 
@@ -64,6 +64,14 @@ fn lag(given: &Given<'_>) -> Result<Duration, Wrong> {
         lag if lag.is_zero() || RANGE.contains(&lag) => Ok(lag),
         _ => Err(format!("{} is out of range; give 5ms to 10s, or 0s", found(given.value))),
     }
+}
+
+/// Reads `limits.app_in_flight`.
+pub(super) fn app_in_flight(limits: &Section<'_>, report: &mut Report) -> Option<AppInFlight> {
+    limits.read("app_in_flight", report, |given| match given.value {
+        DeValue::String(text) if text.as_ref() == "auto" => Ok(AppInFlight::Auto),
+        _ => value::count(given, &(0..=1_000_000_000)).map(AppInFlight::Requests),
+    })
 }
 
 /// Reads `limits.memory`.

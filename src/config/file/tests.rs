@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::load::{ClientRateLimit, MemoryLimit, Overload, RateLimit};
+use crate::config::load::{AppInFlight, ClientRateLimit, MemoryLimit, Overload, RateLimit};
 use crate::config::traces::{self, Parent, Sampling, Traces};
 use crate::config::{DeploymentMode, Listener, OutlierEjection, Retries};
 use proptest::prelude::*;
@@ -87,6 +87,7 @@ fn every_setting_reaches_its_field() {
         connection_window = "2MiB"
         stream_resets = 7
         control_frames = 100
+        app_in_flight = 30
         app_concurrency = 3
         endpoint_concurrency = 4
         app_queue = 0
@@ -166,6 +167,7 @@ fn every_setting_reaches_its_field() {
             connection_window: 1 << 21,
             stream_resets: 7,
             control_frames: 100,
+            app_in_flight: AppInFlight::Requests(30),
             app_concurrency: 3,
             endpoint_concurrency: 4,
             app_queue: 0,
@@ -283,12 +285,14 @@ fn a_rate_has_its_defaults_and_none_is_no_limit() {
     let variables = [
         ("IGNITE_GATEWAY__RATE_LIMIT__REQUESTS", "100"),
         ("IGNITE_GATEWAY__LIMITS__MEMORY", "0"),
+        ("IGNITE_GATEWAY__LIMITS__APP_IN_FLIGHT", "7"),
         ("IGNITE_GATEWAY__OVERLOAD__TARGET_LAG", "0s"),
     ];
     let config = good_in("", &variables).config;
     let clients = ClientRateLimit::CLIENTS;
     assert_eq!(config.rate_limit, Some(ClientRateLimit { rate: hundred, clients }));
     assert_eq!(config.limits.memory, MemoryLimit::Bytes(0));
+    assert_eq!(config.limits.app_in_flight, AppInFlight::Requests(7));
     assert_eq!(config.overload.target_lag, Duration::ZERO);
 }
 
@@ -320,6 +324,16 @@ fn an_endpoint_that_is_to_be_taken_down_is_a_table_among_addresses() {
         assert_eq!(listed(&port.endpoints), ["10.0.0.5:80", "10.0.0.6:80", "10.0.0.7:80"]);
         assert_eq!(listed(&port.draining), ["10.0.0.5:80"]);
     }
+}
+
+#[test]
+fn an_app_may_have_half_of_the_connections_under_way_unless_told_otherwise() {
+    let most = |text: &str| good(&format!("[limits]\n{text}")).config.limits.of_an_app();
+    assert_eq!(most(""), 32_768);
+    assert_eq!(most("connections = 1000"), 500);
+    assert_eq!(most("connections = 1\napp_in_flight = \"auto\""), 1);
+    assert_eq!(most("connections = 1000\napp_in_flight = 800"), 800);
+    assert_eq!(most("app_in_flight = 0"), u64::MAX);
 }
 
 #[test]
@@ -431,6 +445,11 @@ const MISTAKES: &[(&str, usize, &str)] = &[
         "limits.request_target_bytes: request_target_bytes (8KiB) is more than header_bytes (4KiB)",
     ),
     // Rates and load.
+    (
+        "[limits]\napp_in_flight = 1000000001",
+        2,
+        "limits.app_in_flight: the number 1000000001 is out of range; give 0 to 1000000000",
+    ),
     ("[limits]\nmemory = \"most\"", 2, "limits.memory: \"most\" is no size; write one such as"),
     (
         "[rate_limit]\nrequests = 1000001",

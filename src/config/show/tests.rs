@@ -30,6 +30,7 @@ request = "2h"
 
 [limits]
 memory = "3GiB"
+app_in_flight = 1000
 request_body = "100000B"
 
 [rate_limit]

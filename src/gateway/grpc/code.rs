@@ -60,7 +60,8 @@ impl Code {
             | Error::AppBodyTimeout => Self::DeadlineExceeded,
             // The app has not seen the call, and there is room again soon. RESOURCE_EXHAUSTED would
             // read as a quota of the caller's, and hardly anybody's policy retries it.
-            Error::QueueFull
+            Error::AppInFlight
+            | Error::QueueFull
             | Error::ConcurrencyTimeout
             | Error::NoReadyEndpoint
             | Error::ShutDown

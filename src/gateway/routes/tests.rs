@@ -1,4 +1,6 @@
 use super::*;
+use crate::telemetry::finished::Finished;
+use crate::telemetry::metrics::tests::finished;
 
 fn domain() -> Domain {
     "x.test".parse().unwrap()
@@ -48,6 +50,30 @@ fn an_apps_ports_share_its_bucket_which_stays_until_its_rate_is_another() {
     assert!(take("hello-acme.x.test") && !take("hello-acme-81.x.test"));
     table.register(&app("acme/hello", &ports), &domain());
     assert!(find(&table, "hello-acme.x.test").unwrap().rate.is_none());
+}
+
+#[test]
+fn an_apps_ports_share_what_it_may_have_under_way_however_they_change() {
+    const WORKERS: usize = 2;
+    let table = RouteTable::new();
+    let take = |host: &str, worker: usize| {
+        let route = find(&table, host).unwrap();
+        route.shared.metrics.begin_within(worker, 3)
+            || route.turns.hosts.claim(&route.shared, worker, WORKERS, 3)
+    };
+    let (first, second, third) =
+        ("hello-acme.x.test", "hello-acme-81.x.test", "hello-acme-82.x.test");
+    table.register(&app("acme/hello", &[(80, &[]), (81, &[])]), &domain());
+    table.register(&app("acme/other", &[(80, &[])]), &domain());
+    assert!(take(first, 0) && take(second, 1));
+    // What is under way at a port that is no more goes on counting.
+    let under_way = find(&table, second).unwrap();
+    table.register(&app("acme/hello", &[(80, &[]), (82, &[])]), &domain());
+    assert!(take(third, 1));
+    assert!(!take(first, 0) && !take(first, 1) && !take(third, 0));
+    assert!((0..3).all(|number| take("other-acme.x.test", number % WORKERS)));
+    under_way.shared.metrics.end(1, &Finished { counted: true, ..finished() });
+    assert!(take(first, 1) && !take(third, 1));
 }
 
 #[test]

@@ -41,6 +41,7 @@ fn finished(target: &[u8]) -> Finished<'_> {
         termination: Termination::Complete,
         reason: "",
         detail: "",
+        counted: false,
         shed: false,
         trace: None,
     }

@@ -32,6 +32,7 @@ pub(crate) fn finished() -> Finished<'static> {
         termination: Termination::Complete,
         reason: "",
         detail: "",
+        counted: false,
         shed: false,
         trace: None,
     }

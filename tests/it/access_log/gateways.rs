@@ -7,6 +7,7 @@ use crate::overload;
 use crate::support::{Caller, EchoHeads, Signal, eventually};
 
 pub const FULL: &[&str] = &["queue_full", "concurrency_timeout"];
+pub const TOO_MANY: &[&str] = &["app_in_flight"];
 
 #[test]
 fn who_waits_for_an_app_at_its_limit_is_told() {
@@ -34,6 +35,22 @@ fn who_waits_for_an_app_at_its_limit_is_told() {
     let first = line_of(&lines, "url.path", "/first");
     assert_eq!(first["termination"], "complete");
     assert!(millis(first, "first_byte_ms") >= 1000.0, "{first:#}");
+}
+
+#[test]
+fn who_is_one_too_many_for_one_app_is_told() {
+    let release = Signal::new();
+    let app = holding(&release);
+    let serve =
+        File::new("[limits]\napp_in_flight = 1\n").app("hello", &[app.address()], "").serve();
+    let mut first = Caller::to(serve.address);
+    first.send(request("GET /first", "hello", ""));
+    eventually("the app has it", || app.received().len() == 1);
+    let beyond = ("gateway.request", "app_in_flight");
+    let beyond = ask(&serve, request("GET /second", "hello", ""), 503, beyond, None);
+    release.give();
+    let _ = first.read_response().expect(200);
+    assert_all(&access_lines(&serve.finish()), &[&beyond], TOO_MANY);
 }
 
 pub const ENDED: &[&str] = &["shutdown"];

@@ -18,6 +18,7 @@ const PROVOKED: &[&[&str]] = &[
     callers::TOO_OFTEN,
     apps::FAILED,
     gateways::FULL,
+    gateways::TOO_MANY,
     gateways::ENDED,
     gateways::BUSY,
     gateways::WITHOUT_MEMORY,
