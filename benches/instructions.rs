@@ -61,17 +61,26 @@ enum Scenario {
     Http1Get,
     /// The same with a line in the access log.
     Http1GetLogged,
+    /// The same with a place in a trace that is not sampled, as 99 of 100.
+    Http1GetTraced,
     Http1Post,
     Http2Get,
 }
 
 impl Scenario {
-    const ALL: [Self; 4] = [Self::Http1Get, Self::Http1GetLogged, Self::Http1Post, Self::Http2Get];
+    const ALL: [Self; 5] = [
+        Self::Http1Get,
+        Self::Http1GetLogged,
+        Self::Http1GetTraced,
+        Self::Http1Post,
+        Self::Http2Get,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::Http1Get => "http1_get",
             Self::Http1GetLogged => "http1_get_logged",
+            Self::Http1GetTraced => "http1_get_traced",
             Self::Http1Post => "http1_post",
             Self::Http2Get => "http2_get",
         }
@@ -80,7 +89,9 @@ impl Scenario {
     /// What the caller says first.
     fn greeting(self) -> Vec<u8> {
         match self {
-            Self::Http1Get | Self::Http1GetLogged | Self::Http1Post => Vec::new(),
+            Self::Http1Get | Self::Http1GetLogged | Self::Http1GetTraced | Self::Http1Post => {
+                Vec::new()
+            }
             Self::Http2Get => {
                 // No setting, and a window for the answers of the whole run.
                 let window = frame(8, 0, 0, &(1_u32 << 30).to_be_bytes());
@@ -95,7 +106,9 @@ impl Scenario {
             format!("{method} /v1/items?limit=20 HTTP/1.1\r\nHost: {HOST}\r\n{fields}{more}\r\n")
         };
         match self {
-            Self::Http1Get | Self::Http1GetLogged => head("GET", "").into_bytes(),
+            Self::Http1Get | Self::Http1GetLogged | Self::Http1GetTraced => {
+                head("GET", "").into_bytes()
+            }
             Self::Http1Post => {
                 let head = head("POST", "Content-Length: 1024\r\n");
                 [head.as_bytes(), &[b'x'; 1024]].concat()
@@ -150,9 +163,14 @@ async fn app(listener: tokio::net::TcpListener) {
 }
 
 /// A worker's gateway with one app, and a connection to it.
-async fn connect(log: Output) -> DuplexStream {
+async fn connect(log: Output, traced: bool) -> DuplexStream {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let config = Config::new("ignite.dodil.cloud".parse().unwrap());
+    let mut config = Config::new("ignite.dodil.cloud".parse().unwrap());
+    if traced {
+        // Nobody is there: nothing is sent.
+        config.traces.endpoint = Some("http://127.0.0.1:4317".parse().unwrap());
+        config.traces.sampling.share = 0.0;
+    }
     let shared = Arc::new(Shared { log, ..Shared::new(&config) });
     let spec = AppSpec {
         id: "org/app".parse().unwrap(),
@@ -189,7 +207,7 @@ fn run(scenario: Scenario, count: u32) {
         .build()
         .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let mut caller = connect(log).await;
+        let mut caller = connect(log, scenario == Scenario::Http1GetTraced).await;
         caller.write_all(&scenario.greeting()).await.unwrap();
         let (mut answer, mut buffer) = (Vec::new(), vec![0; 8192]);
         let mut request = scenario.request();
