@@ -45,7 +45,7 @@ async fn try_measure(gateway: &Gateway) -> io::Result<()> {
         gateway.observers().flush();
         let due = Instant::now() + pause;
         tokio::time::sleep_until(due).await;
-        // When its turn came, not when it was due: a timer that is late shows in the lag as well.
+        // Counted from when it was due: a timer that is late shows in the lag as well.
         gateway.load().probe(due, gateway.settings().overload.target_lag);
         sender.write_all(&[0]).await?;
         // With room for more than comes: a full read would be tried again before the next wait.
